@@ -1,0 +1,1 @@
+"""What there is to run: data sets, suites, plan."""

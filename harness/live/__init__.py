@@ -1,0 +1,1 @@
+"""The real model, stopped by the same policy objects."""

@@ -1,0 +1,1 @@
+"""From an ExitTable to outcomes, exact curves and operating points."""

@@ -1,0 +1,1 @@
+"""One tidy frame in; tables, plots and one page out."""
