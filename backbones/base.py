@@ -1,0 +1,80 @@
+"""The one interface of every multi-exit network.
+
+A network is a chain of *segments*; after segment i stands exit i, a small head on a pooled feature. Early exit runs
+the chain step by step and may stop after any exit; collection runs it to the end and keeps the logits of all exits.
+Both walk the same four methods, so there is one definition of the network and nothing to keep in step.
+
+Exits are 0-based here (array indices); people and files see them 1-based.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+Inputs = dict[str, Tensor]
+"""Batch first. Encoders: `input_ids`, `attention_mask` (and `token_type_ids`); images: `pixels` [B, ch, h, w]."""
+
+State = dict[str, Tensor]
+"""What a partly evaluated batch carries from segment to segment: every tensor has one row a sample in dimension 0."""
+
+
+class MultiExitModel(nn.Module, ABC):
+    """A network with a classifier after several of its layers.
+
+    Attributes:
+        n_exits: number of exits L.
+        n_outputs: outputs of each head C; 1 means regression.
+        feature_width: width H of the pooled feature, the same at every exit.
+    """
+
+    n_exits: int
+    n_outputs: int
+    feature_width: int
+
+    @abstractmethod
+    def embed(self, inputs: Inputs) -> State:
+        """Everything before the first segment, masks included, computed once."""
+
+    @abstractmethod
+    def segment(self, exit_index: int, state: State) -> State:
+        """Run the layers between exit `exit_index` - 1 and exit `exit_index`; the given state stays as it is."""
+
+    @abstractmethod
+    def feature(self, exit_index: int, state: State) -> Tensor:
+        """The pooled state [B, H] that the head of this exit reads."""
+
+    @abstractmethod
+    def head(self, exit_index: int, feature: Tensor) -> Tensor:
+        """Logits [B, C] of this exit."""
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits [B, L, C] of all exits."""
+        return self.forward_with_features(inputs)[0]
+
+    def forward_with_features(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Logits [B, L, C] and pooled features [B, L, H] of all exits."""
+        state = self.embed(inputs)
+        logits: list[Tensor] = []
+        features: list[Tensor] = []
+        for exit_index in range(self.n_exits):
+            state = self.segment(exit_index, state)
+            feature = self.feature(exit_index, state)
+            features.append(feature)
+            logits.append(self.head(exit_index, feature))
+        return torch.stack(logits, dim=1), torch.stack(features, dim=1)
+
+    def forward_final(self, inputs: Inputs) -> Tensor:
+        """Logits [B, C] of the last exit alone: the bare model, no other head is evaluated."""
+        state = self.embed(inputs)
+        for exit_index in range(self.n_exits):
+            state = self.segment(exit_index, state)
+        last = self.n_exits - 1
+        return self.head(last, self.feature(last, state))
+
+    @staticmethod
+    def take(state: State, rows: Tensor) -> State:
+        """Keep the given rows (int64 indices or a boolean mask) and drop those that have left."""
+        return {name: tensor[rows] for name, tensor in state.items()}

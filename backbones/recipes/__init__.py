@@ -1,0 +1,1 @@
+"""Ways of training exits, one a file."""
