@@ -10,12 +10,16 @@ Exits are 0-based here (array indices); people and files see them 1-based.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-Inputs = dict[str, Tensor]
-"""Batch first. Encoders: `input_ids`, `attention_mask` (and `token_type_ids`); images: `pixels` [B, ch, h, w]."""
+from backbones.errors import BackboneError
+from backbones.samples import ImageSamples, Inputs, Samples
+
+__all__ = ["Inputs", "MultiExitModel", "State"]
 
 State = dict[str, Tensor]
 """What a partly evaluated batch carries from segment to segment: every tensor has one row a sample in dimension 0."""
@@ -28,11 +32,29 @@ class MultiExitModel(nn.Module, ABC):
         n_exits: number of exits L.
         n_outputs: outputs of each head C; 1 means regression.
         feature_width: width H of the pooled feature, the same at every exit.
+        heads: one head an exit; trained with a learning rate of their own.
     """
 
     n_exits: int
     n_outputs: int
     feature_width: int
+    heads: nn.ModuleList
+
+    @property
+    def exit_layers(self) -> tuple[int, ...]:
+        """The layer [L] after which each exit stands, 1-based: the cost of an exit in layers."""
+        return tuple(range(1, self.n_exits + 1))
+
+    def samples(self, inputs: np.ndarray | Sequence[str], second: Sequence[str] | None = None) -> Samples:
+        """Prepare a split once for `Samples.batch(rows) -> Inputs`.
+
+        Args:
+            inputs: images [N, ch, h, w] or N texts.
+            second: N second texts of pairs; only networks that read text take them.
+        """
+        if second is not None:
+            raise BackboneError("second texts were given to a network that reads images: pass images alone.")
+        return ImageSamples(np.asarray(inputs))
 
     @abstractmethod
     def embed(self, inputs: Inputs) -> State:
