@@ -1,0 +1,1 @@
+"""Exit policies: pure, causal rules over the evidence of one exit after the other (numpy only)."""

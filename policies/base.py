@@ -1,0 +1,164 @@
+"""ExitPolicy: one definition of a rule that serves replay, exact curves and live early exit.
+
+A policy walks over the exits. At each it sees the evidence of that exit, keeps what it must remember in a state (a dict
+of arrays with one row a sample, so that a live run can drop rows) and returns a score and an answer:
+
+    sample leaves at the first exit i whose score compares to the threshold as ``leaves_when`` says; else at exit L.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.errors import PolicyError
+from policies.evidence import Evidence
+from policies.parameters import Threshold, check_parameters, learned_fields
+from policies.table import CalibrationTable, ExitTable
+
+State = dict[str, NDArray[np.generic]]
+Score = NDArray[np.float64]
+Answer = NDArray[np.generic]
+"""Predictions [B] (class ids, or values for regression), or a distribution [B, C]."""
+Task = Literal["classification", "regression"]
+Comparison = Literal[">=", ">", "<=", "<"]
+
+_COMPARE: dict[str, Callable[[Score, float], NDArray[np.bool_]]] = {
+    ">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt,
+}  # fmt: skip
+
+
+class ExitPolicy(ABC):
+    """Base of all exit rules: a frozen, slotted dataclass of its parameters.
+
+    A subclass sets the class variables, declares its parameters with ``parameter``/``knob`` and defines ``observe``.
+
+    Attributes:
+        name: spec name.
+        needs: names of the evidence it reads (policies.evidence.QUANTITIES and EXTRAS).
+        leaves_when: how the score compares to the threshold, with the published strictness.
+        knob: the parameter compared with the score (None: leaves when the score is at least 1).
+        causal: False only for references that see labels or later exits.
+        tasks: which tables the literature defines the rule for.
+        min_classes: fewest classes it needs.
+    """
+
+    __slots__ = ()
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+    leaves_when: ClassVar[Comparison] = ">="
+    knob: ClassVar[str | None] = "threshold"
+    causal: ClassVar[bool] = True
+    tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
+
+    def __post_init__(self) -> None:
+        check_parameters(self)
+
+    # -- what a rule defines -------------------------------------------------------------------------------------
+
+    def learn(self, calibration: CalibrationTable) -> Self:
+        """Return the policy with its learned fields filled in; the default has nothing to learn."""
+        return self
+
+    def begin(self, rows: int) -> State:
+        """Return the state before exit 1 for ``rows`` samples."""
+        return {}
+
+    @abstractmethod
+    def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
+        """Look at one exit: return the new state, the score [B] and the answer if the sample leaves here."""
+
+    def fallback(self, state: State, evidence: Evidence, answer: Answer) -> Answer:
+        """Return the answer of samples that no exit released, given the last exit's state, evidence and answer."""
+        return answer
+
+    # -- what the harness calls ----------------------------------------------------------------------------------
+
+    @classmethod
+    def learns(cls) -> bool:
+        """Whether the rule must be fitted on calibration data."""
+        return cls.learn is not ExitPolicy.learn
+
+    def fit(self, calibration: CalibrationTable) -> Self:
+        """Return the fitted policy.
+
+        Raises:
+            PolicyError: the table is not a CalibrationTable (nothing is tuned on what is reported), or does not suit.
+        """
+        if not isinstance(calibration, CalibrationTable):
+            raise PolicyError(
+                f"{self.name}: fit takes a CalibrationTable, not {type(calibration).__name__}: "
+                "policies never learn from the samples that are reported"
+            )
+        self.check(calibration)
+        return self.learn(calibration)
+
+    def check(self, table: ExitTable) -> None:
+        """Raise a PolicyError sentence if this rule cannot run on such a table."""
+        self.check_shape(table.n_exits, table.n_outputs)
+
+    def check_shape(self, n_exits: int, n_outputs: int) -> None:
+        """Raise a PolicyError sentence if the rule does not suit L exits and C outputs."""
+        task: Task = "regression" if n_outputs == 1 else "classification"
+        if task not in self.tasks:
+            raise PolicyError(
+                f"{self.name}: the rule is not defined for {task} ({n_outputs} outputs), only for "
+                f"{' and '.join(sorted(self.tasks))}: choose another policy (python -m harness list policies)"
+            )
+        level = self.level
+        if isinstance(level, tuple) and len(level) != n_exits - 1:
+            raise PolicyError(
+                f"{self.name}: {self.knob} has {len(level)} numbers, but a network of {n_exits} exits needs "
+                f"{n_exits - 1} (the last exit always answers) or one for all"
+            )
+
+    def require_ready(self) -> None:
+        """Raise a PolicyError sentence if the policy still waits for calibration data or an operating point."""
+        if self.learns() and any(getattr(self, f.name) is None for f in learned_fields(self)):
+            raise PolicyError(f"{self.name}: the rule learns from calibration data: give a calibration table")
+        if self.level is None:
+            raise PolicyError(
+                f"{self.name}: {self.knob} is not set: write {self.name}({self.knob}=…), or give a calibration table "
+                "and an operating point such as match_final(tolerance=0)"
+            )
+
+    @property
+    def level(self) -> Threshold:
+        """The value of the knob: what the score is compared with."""
+        return 1.0 if self.knob is None else getattr(self, self.knob)
+
+    def at(self, level: Threshold) -> Self:
+        """Return the same policy with its knob set to ``level``."""
+        if self.knob is None:
+            raise PolicyError(f"{self.name}: the rule has no threshold to choose")
+        return replace(self, **{self.knob: level})  # type: ignore[type-var]
+
+    def leaves(self, score: Score, exit_index: int) -> NDArray[np.bool_]:
+        """Which samples leave at exit ``exit_index`` (0-based), given their scores there.
+
+        With L-1 thresholds the last exit has none: everybody who is left falls through to it.
+        """
+        level = self.level
+        if isinstance(level, tuple):
+            if exit_index >= len(level):
+                return np.zeros(score.shape, bool)
+            level = level[exit_index]
+        if level is None:
+            self.require_ready()
+        return _COMPARE[self.leaves_when](score, level)  # type: ignore[arg-type]
+
+    @classmethod
+    def grows(cls) -> bool:
+        """Whether a larger score means readier to leave (``>=``, ``>``)."""
+        return cls.leaves_when in (">=", ">")
+
+
+def decided(answer: Answer) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Turn an answer into predictions [B]: a distribution [B, C] becomes its first largest class."""
+    return answer.argmax(axis=1) if answer.ndim == 2 else answer  # type: ignore[return-value]

@@ -1,0 +1,254 @@
+"""Evidence: what is known of one exit, as small arrays that every policy shares.
+
+With logits z [B, C] and p = softmax(z):
+
+    label       argmax z                      (ties: the first class)
+    confidence  max p
+    entropy     -sum p ln p                   (nats; 0 ln 0 = 0)
+    margin      p_(1) - p_(2)
+    logsumexp   ln sum exp z
+
+All in float64, from log-probabilities, so that saturated logits give 0 and never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.errors import PolicyError
+from policies.table import ExitTable, Floats, Ints
+
+QUANTITIES = ("label", "confidence", "entropy", "margin", "logsumexp", "value")
+"""Per-sample numbers of one exit; ``value`` is the output of a regression table (C = 1)."""
+EXTRAS = ("probs", "logits", "features", "signals", "truth")
+"""Larger or rarer inputs a policy may need; ``truth`` is for references that peek."""
+
+_CHUNK_BYTES = 2 << 20  # a chunk of float64 logits of one exit that stays in the second-level cache
+
+
+class Evidence:
+    """What is known of exit ``exit_index`` for B samples; every quantity is computed at most once, when asked for.
+
+    Attributes:
+        exit_index: 0-based index of the exit.
+        n_exits: number of exits L of the network.
+        n_outputs: number of outputs C.
+        sample_ids: int64 [B].
+    """
+
+    __slots__ = ("_known", "_source", "exit_index", "n_exits", "n_outputs", "sample_ids")
+
+    def __init__(
+        self,
+        exit_index: int,
+        *,
+        n_exits: int,
+        n_outputs: int,
+        sample_ids: Ints,
+        known: Mapping[str, NDArray[np.generic]],
+        source: Callable[[str], NDArray[np.generic]] | None = None,
+    ) -> None:
+        self.exit_index = exit_index
+        self.n_exits = n_exits
+        self.n_outputs = n_outputs
+        self.sample_ids = sample_ids
+        self._known = dict(known)
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the exit that always answers."""
+        return self.exit_index == self.n_exits - 1
+
+    def _get(self, name: str) -> NDArray[np.generic]:
+        if name not in self._known:
+            if self._source is None:
+                raise PolicyError(
+                    f"the policy reads '{name}' of exit {self.exit_index + 1}, which is not provided: "
+                    f"add it to the class's `needs` (provided: {', '.join(sorted(self._known)) or 'nothing'})"
+                )
+            self._known[name] = self._source(name)
+        return self._known[name]
+
+    @property
+    def label(self) -> Ints:
+        """Predicted class [B]; ties go to the first class."""
+        return self._get("label")  # type: ignore[return-value]
+
+    @property
+    def confidence(self) -> Floats:
+        """Largest softmax probability [B]."""
+        return self._get("confidence")  # type: ignore[return-value]
+
+    @property
+    def entropy(self) -> Floats:
+        """Entropy of the softmax in nats [B]."""
+        return self._get("entropy")  # type: ignore[return-value]
+
+    @property
+    def margin(self) -> Floats:
+        """Difference of the two largest probabilities [B]."""
+        return self._get("margin")  # type: ignore[return-value]
+
+    @property
+    def logsumexp(self) -> Floats:
+        """Log-sum-exp of the logits [B]."""
+        return self._get("logsumexp")  # type: ignore[return-value]
+
+    @property
+    def value(self) -> Floats:
+        """Output of a regression exit [B]."""
+        return self._get("value")  # type: ignore[return-value]
+
+    @property
+    def probs(self) -> Floats:
+        """Softmax probabilities [B, C]."""
+        return self._get("probs")  # type: ignore[return-value]
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """Raw outputs [B, C]."""
+        return self._get("logits")  # type: ignore[return-value]
+
+    @property
+    def features(self) -> NDArray[np.float16]:
+        """Pooled state the exit reads [B, H]."""
+        return self._get("features")  # type: ignore[return-value]
+
+    @property
+    def truth(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """Labels [B]; only handed to policies that say ``causal = False``."""
+        return self._get("truth")  # type: ignore[return-value]
+
+    def signal(self, name: str) -> NDArray[np.float32]:
+        """A named per-exit signal of the table [B]."""
+        return self._get(f"signals.{name}")  # type: ignore[return-value]
+
+    @property
+    def answer(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """The exit's own answer [B]: the predicted class, or the value for regression."""
+        return self.value if self.n_outputs == 1 else self.label
+
+
+def summarise(logits: NDArray[np.float32] | Floats) -> dict[str, NDArray[np.generic]]:
+    """Return all quantities of logits [B, C] (module docstring) at once, class-major for speed.
+
+    Shapes: logits [B, C]; every result [B].
+    """
+    if logits.shape[1] == 1:
+        return {"value": logits[:, 0].astype(np.float64)}
+    label = np.argmax(logits, axis=1)
+    z = np.ascontiguousarray(logits.T, dtype=np.float64)  # [C, B]: reductions over classes run along whole rows
+    top = z.max(axis=0)
+    z -= top
+    e = np.exp(z)
+    total = e.sum(axis=0)
+    log_total = np.log(total)
+    confidence = 1.0 / total
+    # H = ln Z - sum p (z - top); p underflows to exactly 0 while z - top stays finite, so 0 ln 0 = 0 holds by itself.
+    z *= e
+    entropy = np.maximum(log_total - z.sum(axis=0) / total, 0.0)
+    e[label, np.arange(e.shape[1])] = -1.0  # removes the winner; the runner-up is now the largest
+    second = e.max(axis=0)
+    margin = (1.0 - second) / total
+    return {
+        "label": label, "confidence": confidence, "entropy": entropy, "margin": margin, "logsumexp": top + log_total,
+    }  # fmt: skip
+
+
+def softmax(logits: NDArray[np.float32] | Floats) -> Floats:
+    """Softmax over the last axis in float64."""
+    z = logits.astype(np.float64)
+    z -= z.max(axis=-1, keepdims=True)
+    np.exp(z, out=z)
+    z /= z.sum(axis=-1, keepdims=True)
+    return z
+
+
+@dataclass(slots=True)
+class EvidenceTable:
+    """Evidence of every exit of a table, computed once and shared by all policies.
+
+    The quantities are stored exit-major [L, N] so that one exit is one contiguous row.
+    """
+
+    table: ExitTable
+    _summaries: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    _probs: dict[int, Floats] = field(default_factory=dict)
+
+    def quantity(self, name: str) -> NDArray[np.generic]:
+        """Return one of QUANTITIES for all exits [L, N].
+
+        Raises:
+            PolicyError: the quantity does not exist for this kind of table.
+        """
+        if not self._summaries:
+            self._summaries = _summarise_table(self.table)
+        if name not in self._summaries:
+            kind = self.table.task
+            raise PolicyError(
+                f"'{name}' is not defined for a {kind} table ({self.table.n_outputs} outputs); "
+                f"defined are {', '.join(sorted(self._summaries))}"
+            )
+        return self._summaries[name]
+
+    def at(self, exit_index: int, *, truth: bool = False) -> Evidence:
+        """Return the evidence of one exit for all samples; with labels only if ``truth``."""
+        known = {"truth": self.table.labels} if truth else {}
+        return Evidence(
+            exit_index,
+            n_exits=self.table.n_exits,
+            n_outputs=self.table.n_outputs,
+            sample_ids=self.table.sample_ids,
+            known=known,
+            source=lambda name: self._compute(name, exit_index),
+        )
+
+    def exits(self, *, truth: bool = False) -> Iterator[Evidence]:
+        """Yield the evidence of exits 1..L in order."""
+        return (self.at(i, truth=truth) for i in range(self.table.n_exits))
+
+    def _compute(self, name: str, exit_index: int) -> NDArray[np.generic]:
+        table = self.table
+        if name in QUANTITIES:
+            values: NDArray[np.generic] = self.quantity(name)[exit_index]
+            return values
+        if name == "probs":
+            if exit_index not in self._probs:
+                self._probs[exit_index] = softmax(table.logits[:, exit_index])
+            return self._probs[exit_index]
+        if name == "logits":
+            return table.logits[:, exit_index]
+        if name == "features":
+            if table.features is None:
+                raise PolicyError("the policy needs features, which this table does not have: collect with --features")
+            return table.features[:, exit_index]
+        if name.startswith("signals."):
+            signal = table.signals.get(name.removeprefix("signals."))
+            if signal is None:
+                raise PolicyError(f"the table has no {name}; it has {', '.join(sorted(table.signals)) or 'no signals'}")
+            return signal[:, exit_index]
+        if name == "truth":
+            raise PolicyError("labels are only handed to references that declare `causal = False`")
+        raise PolicyError(f"there is no evidence called '{name}'; known: {', '.join(QUANTITIES + EXTRAS)}")
+
+
+def _summarise_table(table: ExitTable) -> dict[str, NDArray[np.generic]]:
+    n, n_exits, n_outputs = table.logits.shape
+    step = max(1, _CHUNK_BYTES // (8 * n_outputs))
+    result: dict[str, NDArray[np.generic]] = {}
+    for exit_index in range(n_exits):
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            for name, values in summarise(table.logits[rows, exit_index]).items():
+                if name not in result:
+                    result[name] = np.empty((n_exits, n), values.dtype)
+                result[name][exit_index, rows] = values
+    return result
