@@ -15,8 +15,8 @@ def linear_heads(n_exits: int, feature_width: int, n_outputs: int) -> nn.ModuleL
     """
     if n_exits < 1 or n_outputs < 1:
         raise BackboneError(f"a network needs at least one exit and one output, not {n_exits} and {n_outputs}.")
-    heads = nn.ModuleList(nn.Linear(feature_width, n_outputs) for _ in range(n_exits))
+    heads = [nn.Linear(feature_width, n_outputs) for _ in range(n_exits)]
     for head in heads:
         nn.init.normal_(head.weight, std=0.02)
         nn.init.zeros_(head.bias)
-    return heads
+    return nn.ModuleList(heads)

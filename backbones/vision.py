@@ -33,13 +33,14 @@ class Cnn6(MultiExitModel):
         self.feature_width = width
         stride = 1 if side <= SMALL_SIDE else 2
         self.stem = nn.Conv2d(1, width, kernel_size=3, stride=stride, padding=1)
-        self.layers = nn.ModuleList(nn.Conv2d(width, width, kernel_size=3, padding=1) for _ in range(self.n_exits))
+        layers = [nn.Conv2d(width, width, kernel_size=3, padding=1) for _ in range(self.n_exits)]
+        self.layers = nn.ModuleList(layers)
         self.heads = linear_heads(self.n_exits, width, n_outputs)
         nn.init.kaiming_normal_(self.stem.weight, nonlinearity="relu")
-        for layer in self.layers:
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             layer.weight.data.mul_(self.n_exits**-0.5)
-            nn.init.zeros_(layer.bias)
+            nn.init.constant_(layer.bias.data, 0.0)
 
     def embed(self, inputs: Inputs) -> State:
         """The stem: [B, 1, h, w] -> [B, width, h', w']."""
