@@ -118,10 +118,14 @@ class ExitPolicy(ABC):
                 f"{n_exits - 1} (the last exit always answers) or one for all"
             )
 
-    def require_ready(self) -> None:
-        """Raise a PolicyError sentence if the policy still waits for calibration data or an operating point."""
+    def require_fitted(self) -> None:
+        """Raise a PolicyError sentence if the policy still waits for calibration data."""
         if self.learns() and any(getattr(self, f.name) is None for f in learned_fields(self)):
             raise PolicyError(f"{self.name}: the rule learns from calibration data: give a calibration table")
+
+    def require_ready(self) -> None:
+        """Raise a PolicyError sentence if the policy still waits for calibration data or an operating point."""
+        self.require_fitted()
         if self.level is None:
             raise PolicyError(
                 f"{self.name}: {self.knob} is not set: write {self.name}({self.knob}=…), or give a calibration table "
