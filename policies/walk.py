@@ -50,8 +50,9 @@ def trace(policy: ExitPolicy, evidence: EvidenceTable) -> Trace:
     policy.check(table)
     policy.require_fitted()
     score = np.empty((table.n_exits, table.n))
-    answer = np.empty((table.n_exits, table.n), np.float64 if table.n_outputs == 1 else np.int64)
-    fallback = answer[0]
+    shape = (table.n_exits, table.n)
+    answer = np.empty(shape) if table.n_outputs == 1 else np.empty(shape, np.int64)
+    fallback = answer[-1]
     state = policy.begin(table.n)
     for here in evidence.exits(truth=not policy.causal):
         state, score[here.exit_index], given = policy.observe(state, here)

@@ -1,0 +1,116 @@
+"""Replay: ready policies over a table, in chunks of samples so that memory stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.base import ExitPolicy
+from policies.evidence import EvidenceTable
+from policies.spec import canonical
+from policies.table import CalibrationTable, ExitTable, Floats, Ints
+from policies.walk import decide
+
+_CHUNK_BYTES = 256 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What one policy did with every sample of a table.
+
+    Attributes:
+        policy: the fitted policy, at its operating point.
+        sample_ids: int64 [N].
+        exits: int64 [N], 1-based exit.
+        predictions: class ids or values [N].
+        fell_through: bool [N], released by no exit.
+        n_exits: L.
+    """
+
+    policy: ExitPolicy
+    sample_ids: Ints
+    exits: Ints
+    predictions: NDArray[np.int64] | NDArray[np.float64]
+    fell_through: NDArray[np.bool_]
+    n_exits: int
+
+    @property
+    def spec(self) -> str:
+        """Canonical spec of the policy."""
+        return canonical(self.policy)
+
+    @property
+    def mean_exit(self) -> float:
+        """Mean 1-based exit."""
+        return float(self.exits.mean())
+
+    @property
+    def speedup_layers(self) -> float:
+        """Speed-up as a count of layers: L / mean exit."""
+        return self.n_exits / self.mean_exit
+
+    @property
+    def histogram(self) -> list[int]:
+        """Number of samples that left at each exit 1..L."""
+        return np.bincount(self.exits, minlength=self.n_exits + 1)[1:].tolist()
+
+    def cost(self, table: ExitTable, unit: str) -> Floats:
+        """Cost [N] each sample caused in ``unit`` of ``table`` (cumulative, heads looked at included)."""
+        cost = table.cost(unit)
+        rows = np.zeros(len(self.exits), np.intp) if len(cost) == 1 else np.arange(len(self.exits))
+        return cost[rows, self.exits - 1]
+
+    def speedup(self, table: ExitTable, unit: str) -> float:
+        """Mean cost of running to the last exit over mean cost caused."""
+        return float(table.cost(unit)[:, -1].mean() / self.cost(table, unit).mean())
+
+
+def chunks(table: ExitTable) -> Iterator[EvidenceTable]:
+    """Yield the table as evidence of consecutive blocks of samples of bounded size."""
+    # Per sample and exit: five quantities, score and answer; the softmax of one exit where a policy wants it.
+    size = 8 * (table.n_exits * 7 + table.n_outputs * table.n_exits)
+    step = max(1024, _CHUNK_BYTES // size)
+    if step >= table.n:
+        yield EvidenceTable(table)
+        return
+    for start in range(0, table.n, step):
+        yield EvidenceTable(table.rows(slice(start, start + step)))
+
+
+def prepare(policy: ExitPolicy, table: ExitTable, calibration: CalibrationTable | None) -> ExitPolicy:
+    """Check the policy against the table and fit it on calibration where it learns.
+
+    Raises:
+        PolicyError: the rule does not suit the table, or needs a calibration table and none was given.
+    """
+    policy.check(table)
+    if policy.learns() and calibration is not None:
+        policy = policy.fit(calibration)
+    policy.require_fitted()
+    return policy
+
+
+def replay(policies: Sequence[ExitPolicy], table: ExitTable) -> list[Outcome]:
+    """Let every (fitted) policy decide every sample; evidence is computed once a chunk and shared by all.
+
+    Returns:
+        One Outcome a policy, in the order given.
+    """
+    for policy in policies:
+        policy.check(table)
+        policy.require_ready()
+    parts = [[decide(policy, evidence) for policy in policies] for evidence in chunks(table)]
+    build = partial(Outcome, sample_ids=table.sample_ids, n_exits=table.n_exits)
+    return [
+        build(
+            policy=policy,
+            exits=np.concatenate([part[i].exit_index for part in parts]) + 1,
+            predictions=np.concatenate([part[i].prediction for part in parts]),
+            fell_through=np.concatenate([part[i].fell_through for part in parts]),
+        )
+        for i, policy in enumerate(policies)
+    ]
