@@ -1,0 +1,323 @@
+"""Paired comparison of two policies on the same samples: is the difference real?
+
+Everything here compares sample by sample; ``align`` brings two outcomes into one order first. The exact McNemar test
+is for correctness, the sign-flip test for every metric, the paired bootstrap for the size of the difference, and
+Holm's correction for families of comparisons. Nothing is rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.errors import UserError
+from harness.replay.metrics import Floats, Metric, Numbers
+from harness.statistics.bootstrap import Resamples, rng, seed_of
+from harness.statistics.intervals import Interval, Intervals, normal_quantile, percentile
+
+BETTER, WORSE, NO_DIFFERENCE, UNDECIDABLE = "+", "-", "~", "–"
+
+_CHUNK_ENTRIES = 1 << 20
+# Two differences that only rounding separates count as equal.
+_TIE = 1e-12
+
+
+class McNemar(NamedTuple):
+    """Exact McNemar test: samples only one of the two got right, and the two-sided p-value."""
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+class Comparison(NamedTuple):
+    """A against B on the same samples: both values, the paired difference A - B, its test, and the mark."""
+
+    metric: str
+    n: int
+    value_a: float
+    value_b: float
+    difference: Interval
+    test: str
+    p_value: float
+    mark: str
+    seed: int
+
+
+def align(ids_a: Numbers, ids_b: Numbers) -> NDArray[np.intp]:
+    """Return the order that brings B's rows to A's samples: ``ids_b[order] == ids_a``.
+
+    Raises:
+        UserError: An id occurs twice, or the two sets of ids differ; the sentence names the first one missing.
+    """
+    ids_a, ids_b = np.asarray(ids_a), np.asarray(ids_b)
+    for name, ids in (("first", ids_a), ("second", ids_b)):
+        distinct, counts = np.unique(ids, return_counts=True)
+        if distinct.size != ids.size:
+            raise UserError(
+                f"sample id {distinct[counts > 1][0]} occurs twice in the {name} outcome, so its samples cannot be "
+                "paired: give every sample one id"
+            )
+    for ids, others, has, lacks in ((ids_a, ids_b, "first", "second"), (ids_b, ids_a, "second", "first")):
+        missing = ids[~np.isin(ids, others)]
+        if missing.size:
+            raise UserError(
+                f"sample id {missing[0]} of the {has} outcome is missing in the {lacks} one ({missing.size} of "
+                f"{ids.size} are): compare outcomes of the same table"
+            )
+    order = np.argsort(ids_b, kind="stable")
+    return order[np.searchsorted(ids_b, ids_a, sorter=order)]
+
+
+def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, *, mid_p: bool = False) -> McNemar:
+    """Return the exact McNemar test of two policies' correctness on the same samples.
+
+    With b and c samples that only A, only B got right, under the null b is binomial(b + c, 1/2), and
+    ``p = min(1, 2 P(X <= min(b, c)))``; mid-p takes half of P(X = min(b, c)) off. No discordant sample gives p = 1,
+    fewer than two samples NaN.
+
+    Args:
+        correct_a: ``[n]`` boolean.
+        correct_b: ``[n]`` boolean, same order of samples.
+        mid_p: Use the mid-p variant, less conservative on small samples.
+
+    Raises:
+        UserError: The two are of different lengths.
+
+    *Reference:* McNemar (1947), Psychometrika 12:153; Fagerland, Lydersen and Laake (2013), BMC MRM 13:91 (mid-p).
+    """
+    from scipy.special import bdtr
+
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise UserError(
+            f"McNemar's test got correctness of shapes {list(a.shape)} and {list(b.shape)}: pass one value a sample, "
+            "the same samples in the same order"
+        )
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    discordant, fewer = only_a + only_b, min(only_a, only_b)
+    if a.size < 2:
+        return McNemar(only_a, only_b, float("nan"))
+    if discordant == 0:
+        return McNemar(only_a, only_b, 1.0)
+    at_most = float(bdtr(fewer, discordant, 0.5))
+    below = float(bdtr(fewer - 1, discordant, 0.5)) if mid_p and fewer > 0 else 0.0
+    return McNemar(only_a, only_b, min(1.0, at_most + below if mid_p else 2.0 * at_most))
+
+
+def accuracy_difference(correct_a: ArrayLike, correct_b: ArrayLike, *, level: float = 0.95) -> Intervals:
+    """Return accuracy A - B with the adjusted Wald interval of paired proportions, ``[...]`` for ``[..., n]``.
+
+    With b, c as in ``mcnemar``, p = (b + 1)/(n + 2) and q = (c + 1)/(n + 2):
+    ``p - q +- z sqrt((p + q - (p - q)^2) / (n + 2))``, cut to [-1, 1]. It keeps a width when few or no samples
+    are discordant, where every resample of a bootstrap would say the same.
+
+    Raises:
+        UserError: The shapes do not broadcast or the level is not between 0 and 1.
+
+    *Reference:* Bonett and Price (2012), Journal of Educational and Behavioral Statistics 37:479.
+    """
+    z = normal_quantile(level)
+    a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
+    if a.shape[-1:] != b.shape[-1:]:
+        raise UserError(f"correctness of shapes {list(a.shape)} and {list(b.shape)}: pass the same samples for both")
+    n = a.shape[-1]
+    only_a, only_b = (a & ~b).sum(axis=-1), (b & ~a).sum(axis=-1)
+    value = (only_a - only_b) / n if n else np.full(only_a.shape, np.nan)
+    p, q = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
+    half = z * np.sqrt((p + q - np.square(p - q)) / (n + 2))
+    low, high = np.maximum(p - q - half, -1.0), np.minimum(p - q + half, 1.0)
+    if n < 2:
+        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
+    return Intervals(np.asarray(value), np.asarray(low), np.asarray(high))
+
+
+def bootstrap_difference(
+    metric: Metric,
+    predictions_a: Numbers,
+    predictions_b: Numbers,
+    labels: Numbers,
+    n_classes: int,
+    resamples: Resamples,
+    *,
+    level: float = 0.95,
+) -> Intervals:
+    """Return metric(A) - metric(B) with its paired percentile bootstrap interval, same resamples for both.
+
+    Args:
+        metric: Any metric.
+        predictions_a: ``[..., n]``.
+        predictions_b: ``[..., n]``, broadcast against A's.
+        labels: ``[n]``.
+        n_classes: C of the table; 1 for regression.
+        resamples: Resamples of those n samples.
+        level: Confidence level.
+
+    Raises:
+        UserError: Lengths differ, a class is out of range, or the level is not between 0 and 1.
+    """
+    value = metric.value(predictions_a, labels, n_classes) - metric.value(predictions_b, labels, n_classes)
+    value = np.asarray(value)
+    if np.size(labels) < 2:
+        return Intervals(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
+    draws = resamples.metric(metric, predictions_a, labels, n_classes)
+    others = resamples.metric(metric, predictions_b, labels, n_classes)
+    return percentile(value, draws - others, level=level)
+
+
+def sign_flip_test(
+    metric: Metric,
+    predictions_a: Numbers,
+    predictions_b: Numbers,
+    labels: Numbers,
+    n_classes: int,
+    *,
+    seed: int,
+    count: int = 10_000,
+) -> float:
+    """Return the two-sided p-value of metric(A) = metric(B), from swapping the two predictions of random samples.
+
+    If A and B are interchangeable, so are their predictions on each sample. Only samples on which they differ matter;
+    where all 2^m swaps of those m are at most ``count``, all are done and p is exact, else
+    ``p = (1 + #{|d*| >= |d|}) / (1 + count)``. For accuracy the exact p is McNemar's. An undefined difference gives
+    NaN; swaps that leave the metric undefined count against the difference.
+
+    Args:
+        metric: Any metric.
+        predictions_a: ``[n]``.
+        predictions_b: ``[n]``, same order of samples.
+        labels: ``[n]``.
+        n_classes: C of the table; 1 for regression.
+        seed: Seed of the swaps, e.g. from ``seed_of``; store it.
+        count: Number of random swaps.
+
+    Raises:
+        UserError: Lengths differ or a class is out of range.
+
+    *Reference:* Noreen (1989), approximate randomisation; Phipson and Smyth (2010), SAGMB 9:39 (the added 1).
+    """
+    a, b, labels = np.asarray(predictions_a), np.asarray(predictions_b), np.asarray(labels)
+    observed = float(metric.value(a, labels, n_classes) - metric.value(b, labels, n_classes))
+    if labels.size < 2 or np.isnan(observed):
+        return float("nan")
+    differ = np.flatnonzero(a != b)
+    exact = differ.size < count.bit_length()  # 2^m <= count
+    extreme = total = 0
+    for swaps in _all_swaps(differ.size) if exact else _random_swaps(differ.size, seed, count):
+        differences = _swapped(metric, a, b, labels, n_classes, differ=differ, swaps=swaps)
+        extreme += int((~(np.abs(differences) < abs(observed) - _TIE)).sum())
+        total += len(swaps)
+    return extreme / total if exact else (1 + extreme) / (1 + total)
+
+
+def _all_swaps(m: int) -> Iterator[NDArray[np.bool_]]:
+    yield (np.arange(1 << m)[:, None] >> np.arange(m)) % 2 == 1
+
+
+def _random_swaps(m: int, seed: int, count: int) -> Iterator[NDArray[np.bool_]]:
+    generator = rng("sign-flip", seed)
+    rows = max(1, _CHUNK_ENTRIES // m)
+    for start in range(0, count, rows):
+        yield generator.integers(0, 2, size=(min(rows, count - start), m), dtype=np.uint8) == 1
+
+
+def _swapped(
+    metric: Metric,
+    a: Numbers,
+    b: Numbers,
+    labels: Numbers,
+    n_classes: int,
+    *,
+    differ: NDArray[np.intp],
+    swaps: NDArray[np.bool_],
+) -> Floats:
+    """Return metric(A') - metric(B') ``[r]`` after each row of swaps ``[r, m]``."""
+    if metric.additive:
+        origin = metric.origin(labels)
+        of_a, of_b = (metric.statistics(x, labels, n_classes, origin=origin) for x in (a, b))
+        moved = swaps.astype(np.float64) @ (of_b - of_a)[differ]
+        return metric.from_statistics(of_a.sum(axis=0) + moved) - metric.from_statistics(of_b.sum(axis=0) - moved)
+    swapped_a, swapped_b = (np.repeat(x[None], len(swaps), axis=0) for x in (a, b))
+    swapped_a[:, differ] = np.where(swaps, b[differ], a[differ])
+    swapped_b[:, differ] = np.where(swaps, a[differ], b[differ])
+    return metric.value(swapped_a, labels, n_classes) - metric.value(swapped_b, labels, n_classes)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Return Holm's adjusted p-values, in the given order; NaN (not decidable) stays NaN and is not counted.
+
+    ``p~_(i) = max_{j <= i} min(1, (m - j + 1) p_(j))`` over the m p-values in ascending order.
+
+    *Reference:* Holm (1979), Scandinavian Journal of Statistics 6:65.
+    """
+    adjusted = np.array(p_values, dtype=np.float64)
+    decidable = np.flatnonzero(~np.isnan(adjusted))
+    order = decidable[np.argsort(adjusted[decidable], kind="stable")]
+    stepped = adjusted[order] * np.arange(order.size, 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(stepped)) if order.size else stepped
+    return adjusted
+
+
+def verdict(
+    difference: Interval, p_value: float | None = None, *, higher_is_better: bool = True, alpha: float = 0.05
+) -> str:
+    """Return the mark of a difference A - B: '+' A better, '-' A worse, '~' no difference shown, '–' not decidable.
+
+    Args:
+        difference: A - B with its interval.
+        p_value: Decides if given, e.g. after Holm's correction; else the interval does, by leaving 0 out.
+        higher_is_better: Direction of the metric.
+        alpha: Level of the test; unused without a p-value.
+    """
+    value, low, high = difference
+    undecidable = np.isnan(p_value) if p_value is not None else np.isnan(low) or np.isnan(high)
+    if np.isnan(value) or undecidable:
+        return UNDECIDABLE
+    shown = p_value < alpha if p_value is not None else not low <= 0.0 <= high
+    if not shown or value == 0.0:
+        return NO_DIFFERENCE
+    return BETTER if (value > 0.0) == higher_is_better else WORSE
+
+
+def compare(
+    metric: Metric,
+    predictions_a: Numbers,
+    predictions_b: Numbers,
+    labels: Numbers,
+    n_classes: int,
+    *,
+    seed: int,
+    count: int = 10_000,
+) -> Comparison:
+    """Return the whole paired comparison of A and B on one metric, at the 95 % level.
+
+    Accuracy: McNemar's exact test and the adjusted Wald interval. Every other metric: sign-flip test and paired
+    bootstrap. The mark uses the p-value of this one comparison; correct families with ``holm`` and ask ``verdict``
+    again.
+
+    Args:
+        metric: Any metric.
+        predictions_a: ``[n]``.
+        predictions_b: ``[n]``, same order of samples (see ``align``).
+        labels: ``[n]``.
+        n_classes: C of the table; 1 for regression.
+        seed: Seed of bootstrap and swaps; returned with the result.
+        count: Number of resamples and of swaps.
+
+    Raises:
+        UserError: Lengths differ or a class is out of range.
+    """
+    a, b, labels = np.asarray(predictions_a), np.asarray(predictions_b), np.asarray(labels)
+    value_a, value_b = (float(metric.value(x, labels, n_classes)) for x in (a, b))
+    if metric.name == "accuracy":
+        difference = accuracy_difference(a == labels, b == labels).at()
+        test, p_value = "mcnemar", mcnemar(a == labels, b == labels).p_value
+    else:
+        resamples = Resamples(labels.size, seed_of("paired", seed), count)
+        difference = bootstrap_difference(metric, a, b, labels, n_classes, resamples).at()
+        test, p_value = "sign-flip", sign_flip_test(metric, a, b, labels, n_classes, seed=seed, count=count)
+    mark = verdict(difference, p_value, higher_is_better=metric.higher_is_better)
+    return Comparison(metric.name, labels.size, value_a, value_b, difference, test, p_value, mark, seed)
