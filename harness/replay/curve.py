@@ -1,6 +1,6 @@
 """The exact trade-off curve: every operating point a policy has on a table, without a threshold grid.
 
-Write a score that grows with readiness as u (for ``<``, ``<=`` rules u = -score). A sample leaves at the first exit with
+Write a score that grows with readiness as u (u = -score for ``<`` and ``<=`` rules). A sample leaves at the first exit with
 u_i >= t, and that exit changes only at its *records* u_i > max(u_1 .. u_{i-1}): as t falls below a record, the sample
 moves from its next record's exit (or from falling through) to this one. Sorting the records of all samples once and
 summing what each move changes gives the metric's sufficient statistics and the mean costs at every distinct threshold.

@@ -56,7 +56,7 @@ class Outcome:
     @property
     def histogram(self) -> list[int]:
         """Number of samples that left at each exit 1..L."""
-        return np.bincount(self.exits, minlength=self.n_exits + 1)[1:].tolist()
+        return [int(count) for count in np.bincount(self.exits, minlength=self.n_exits + 1)[1:]]
 
     def cost(self, table: ExitTable, unit: str) -> Floats:
         """Cost [N] each sample caused in ``unit`` of ``table`` (cumulative, heads looked at included)."""

@@ -1,0 +1,181 @@
+"""One cached cell, judged: its policies fitted, placed at their operating points, replayed and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.cells.suites import PolicyRun
+from harness.replay.curve import TradeOff, trade_off, with_free_knob
+from harness.replay.metrics import Metric, find_metric
+from harness.replay.operating import MatchFinal, choose_on
+from harness.replay.replay import Outcome, prepare, replay
+from harness.statistics.intervals import Interval, metric_intervals
+from harness.statistics.judge import Judgement, judge, resamples_of
+from harness.statistics.paired import Comparison, compare
+from policies.base import ExitPolicy
+from policies.errors import PolicyError
+from policies.spec import canonical, parse_policy
+from policies.table import CalibrationTable, TestTable
+
+Status = Literal["ok", "failed", "skipped"]
+Protocol = Literal["calibration", "published", "fixed", "none"]
+FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A policy of the plan at its operating point, or the reason why there is none.
+
+    Attributes:
+        asked: the spec that was asked for.
+        policy: fitted and ready; None unless status is ok.
+        protocol: where its threshold comes from.
+        operating: how it was chosen, – where there is nothing to choose.
+        status: ok, skipped (does not apply here) or failed.
+        reason: one sentence; empty when ok.
+    """
+
+    asked: str
+    policy: ExitPolicy | None
+    protocol: Protocol
+    operating: str
+    status: Status = "ok"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A placed policy with what it did and what that is worth; without outcome where it was not run."""
+
+    placed: Placed
+    outcome: Outcome | None = None
+    judgement: Judgement | None = None
+    against_final: Comparison | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything the replay of one cell gives.
+
+    Attributes:
+        metric: the main metric.
+        scored: one entry a policy of the plan, in its order.
+        curves: exact curves on the test split.
+        exits: interval of the metric of each exit alone.
+        macs: mean cumulative MACs of each exit, NaN where unknown.
+    """
+
+    metric: Metric
+    scored: list[Scored]
+    curves: list[TradeOff] = field(default_factory=list)
+    exits: list[Interval] = field(default_factory=list)
+    macs: list[float] = field(default_factory=list)
+
+
+def place(
+    runs: Sequence[PolicyRun],
+    test: TestTable,
+    calibration: CalibrationTable | None,
+    *,
+    metric: Metric,
+    rule: MatchFinal,
+) -> list[Placed]:
+    """Fit every policy and put it at its operating point; what cannot be done becomes a visible row."""
+    placed: list[Placed] = []
+    seen: set[tuple[str, str]] = set()
+    for run in runs:
+        entry = _placed(run, test, calibration, metric=metric, rule=rule)
+        key = (entry.asked if entry.policy is None else canonical(entry.policy), entry.operating)
+        if key not in seen:
+            seen.add(key)
+            placed.append(entry)
+    return placed
+
+
+def _placed(
+    run: PolicyRun, test: TestTable, calibration: CalibrationTable | None, *, metric: Metric, rule: MatchFinal
+) -> Placed:
+    policy = parse_policy(run.spec)
+    protocol: Protocol = "calibration" if run.is_matched else "none" if policy.knob is None else "fixed"
+    operating = str(rule) if run.is_matched else "–" if policy.knob is None else "fixed"
+    try:
+        policy.check(test)
+        if calibration is None and (run.is_matched or policy.learns()):
+            return Placed(run.spec, None, protocol, operating, "skipped", "the cell has no calibration split")
+        policy = prepare(policy, test, calibration)
+        if not run.is_matched:
+            policy.require_ready()
+            return Placed(run.spec, policy, protocol, operating)
+        chosen = None if calibration is None else choose_on(calibration, policy, rule, metric)
+    except PolicyError as error:
+        return Placed(run.spec, None, protocol, operating, "skipped", str(error))
+    if chosen is None:
+        return Placed(run.spec, None, protocol, operating, "failed", "no valid threshold on calibration")
+    return Placed(run.spec, chosen, protocol, operating)
+
+
+def evaluate(
+    runs: Sequence[PolicyRun],
+    test: TestTable,
+    calibration: CalibrationTable | None,
+    *,
+    metric_name: str,
+    rule: MatchFinal,
+    with_curves: bool = True,
+) -> Evaluation:
+    """Replay the policies of a plan over one cell and judge them, each paired with the final exit.
+
+    Args:
+        runs: the policies; ``final`` is added where it is absent, since everything is compared with it.
+        test: what is reported.
+        calibration: what thresholds are chosen on.
+        metric_name: the main metric.
+        rule: operating point of the policies whose threshold is open.
+        with_curves: also compute the exact curves of those policies on test.
+    """
+    metric = find_metric(metric_name)
+    runs = list(runs) if any(r.spec == FINAL for r in runs) else [PolicyRun(FINAL, is_matched=False), *runs]
+    placed = place(runs, test, calibration, metric=metric, rule=rule)
+    ready = [p.policy for p in placed if p.policy is not None]
+    outcomes = replay(ready, test)
+    judgements = iter(zip(outcomes, judge(outcomes, test, [metric]), strict=True))
+    final = next(o for o in outcomes if o.policy.name == FINAL)
+    scored = []
+    for entry in placed:
+        if entry.policy is None:
+            scored.append(Scored(entry))
+            continue
+        outcome, judgement = next(judgements)
+        paired = compare(
+            metric, outcome.predictions, final.predictions, test.labels, test.n_outputs, seed=resamples_of(test).seed
+        )
+        scored.append(Scored(entry, outcome, judgement, paired))
+    curves = _curves(placed, test, metric) if with_curves else []
+    macs = test.cost("macs").mean(axis=0) if "macs" in test.costs else np.full(test.n_exits, np.nan)
+    return Evaluation(metric, scored, curves, exit_intervals(test, metric), [float(m) for m in macs])
+
+
+def exit_answers(test: TestTable) -> NDArray[np.int64] | NDArray[np.float64]:
+    """Answers [L, N] of every exit alone."""
+    if test.task == "regression":
+        return test.logits[:, :, 0].T.astype(np.float64)
+    return test.logits.argmax(axis=2).T
+
+
+def exit_intervals(test: TestTable, metric: Metric) -> list[Interval]:
+    """The metric of every exit alone, with its interval."""
+    intervals = metric_intervals(metric, exit_answers(test), test.labels, test.n_outputs, resamples_of(test))
+    return [intervals.at(i) for i in range(test.n_exits)]
+
+
+def _curves(placed: Sequence[Placed], test: TestTable, metric: Metric) -> list[TradeOff]:
+    """Exact curves of the policies whose threshold was chosen, each kind of policy once."""
+    if not metric.additive:
+        return []
+    free = {canonical(with_free_knob(p.policy)): p.policy for p in placed if p.policy and p.protocol == "calibration"}
+    return [trade_off(with_free_knob(policy), test, metric) for policy in free.values()]
