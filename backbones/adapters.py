@@ -29,7 +29,7 @@ class LoraSettings:
     """
 
     rank: int = 8
-    alpha: float = 16.0
+    alpha: int = 16
 
 
 def attach(model: HFEncoder, settings: LoraSettings, *, seed: int = 0) -> Any:

@@ -52,7 +52,7 @@ def save_checkpoint(
         model: a trained network, adapters not merged.
         folder: created if it is not there.
         backbone: name in the registry.
-        arguments: what it was built with, beside the number of outputs.
+        arguments: what it was built with, beside the number of outputs and places on this machine.
         adapters: their size, or None for a network trained from scratch.
 
     Returns:
@@ -86,8 +86,12 @@ def save_checkpoint(
     return digest
 
 
-def load_checkpoint(folder: Path) -> MultiExitModel:
+def load_checkpoint(folder: Path, **places: Any) -> MultiExitModel:
     """Build the network of a checkpoint, adapters merged, ready to run.
+
+    Args:
+        folder: of `save_checkpoint`.
+        **places: arguments of the backbone that differ from machine to machine and are not stored, e.g. `path`.
 
     Raises:
         BackboneError: if the folder is incomplete, damaged, or belongs onto other pretrained weights.
@@ -100,7 +104,7 @@ def load_checkpoint(folder: Path) -> MultiExitModel:
             f"'{folder}' is damaged: {WEIGHTS_FILE} is not the file that {CONFIG_FILE} describes; "
             "restore both from version control or train the cell anew."
         )
-    model = build(config["backbone"], config["n_outputs"], **config["arguments"])
+    model = build(config["backbone"], config["n_outputs"], **{**config["arguments"], **places})
     handle: Any = None
     if settings is not None:
         if not isinstance(model, HFEncoder):

@@ -195,9 +195,10 @@ def _model_type(path: str) -> str:
 
 def _pretrained(path: str, family: Family) -> nn.Module:
     """The library model with all its weights, from safetensors alone."""
-    verbosity, shows_progress = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity(library_logging.ERROR)
-    library_logging.disable_progress_bar()
+    talk: Any = library_logging
+    verbosity, shows_progress = talk.get_verbosity(), talk.is_progress_bar_enabled()
+    talk.set_verbosity_error()
+    talk.disable_progress_bar()
     try:
         model, report = AutoModel.from_pretrained(
             path,
@@ -213,9 +214,9 @@ def _pretrained(path: str, family: Family) -> nn.Module:
             "needed (pickled .bin weights are not read; convert them with save_pretrained)."
         ) from error
     finally:
-        library_logging.set_verbosity(verbosity)
+        talk.set_verbosity(verbosity)
         if shows_progress:
-            library_logging.enable_progress_bar()
+            talk.enable_progress_bar()
     missing = sorted(report["missing_keys"])
     if missing:
         raise BackboneError(

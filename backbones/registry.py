@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -57,7 +58,7 @@ BACKBONES: tuple[BackboneEntry, ...] = (
         has_adapters=True,
     ),
     BackboneEntry(
-        name="hf-encoder",
+        name="encoder",
         reads="text",
         summary="any BERT-type encoder, path=hub name or folder, LoRA adapters",
         loader="backbones.encoders:load_encoder",
@@ -99,7 +100,7 @@ def build(name: str, n_outputs: int, *, seed: int = 0, **arguments: Any) -> Mult
         name: in the registry.
         n_outputs: outputs C of each head; 1 for regression.
         seed: of everything that is drawn; the caller's own random state is left as it was.
-        **arguments: of the loader, e.g. `path` for hf-encoder.
+        **arguments: of the loader, e.g. `path` for encoder.
 
     Raises:
         BackboneError: if the name or an argument is unknown, or something is not installed.
@@ -112,12 +113,13 @@ def build(name: str, n_outputs: int, *, seed: int = 0, **arguments: Any) -> Mult
 
     module, _, function = known.loader.partition(":")
     loader: Any = getattr(import_module(module), function)
+    signature = inspect.signature(loader)
+    try:
+        signature.bind(n_outputs, **arguments)
+    except TypeError as error:
+        allowed = [parameter for parameter in signature.parameters if parameter != "n_outputs"]
+        raise BackboneError(f"'{name}' cannot be built: {error}; its arguments are {', '.join(allowed)}.") from error
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        try:
-            model: MultiExitModel = loader(n_outputs, **arguments)
-        except TypeError as error:
-            raise BackboneError(
-                f"'{name}' cannot be built with the arguments {sorted(arguments) or 'none'}: {error}."
-            ) from error
+        model: MultiExitModel = loader(n_outputs, **arguments)
     return model
