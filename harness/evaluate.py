@@ -164,7 +164,7 @@ def exit_answers(test: TestTable) -> NDArray[np.int64] | NDArray[np.float64]:
     """Answers [L, N] of every exit alone."""
     if test.task == "regression":
         return test.logits[:, :, 0].T.astype(np.float64)
-    return test.logits.argmax(axis=2).T
+    return np.ascontiguousarray(np.argmax(test.logits, axis=2).T)
 
 
 def exit_intervals(test: TestTable, metric: Metric) -> list[Interval]:

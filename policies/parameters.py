@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast, get_args, get_type_hints
+from typing import Any, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from policies.errors import PolicyError, unknown_name_text
 
@@ -86,7 +86,7 @@ def check_parameters(policy: object) -> None:
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) or (hint,)
+    return (hint,) if get_origin(hint) is tuple else get_args(hint) or (hint,)
 
 
 def _coerced(value: object, hint: Any, domain: Domain, where: str) -> object:
@@ -102,7 +102,7 @@ def _coerced(value: object, hint: Any, domain: Domain, where: str) -> object:
             raise PolicyError(f"{where} is {value!r}, but must be true or false")
         return value
     if isinstance(value, (list, tuple)):
-        if not any(getattr(a, "__origin__", None) is tuple for a in alternatives):
+        if not any(get_origin(a) is tuple for a in alternatives):
             raise PolicyError(f"{where} is a list, but must be one number ({domain})")
         return tuple(_number(v, domain, where, integer=False) for v in value)
     return _number(value, domain, where, integer=int in alternatives)
@@ -117,3 +117,26 @@ def _number(value: object, domain: Domain, where: str, *, integer: bool) -> floa
     if value not in domain:
         raise PolicyError(f"{where} is {value:g}, but must be {domain}")
     return int(value) if integer else float(value)
+
+
+def describe_parameters(policy_class: type) -> dict[str, dict[str, object]]:
+    """Return name -> {type, default, allowed} of a policy class, for listings.
+
+    A default of None means that the parameter must be given, or chosen on calibration data.
+    """
+    hints = get_type_hints(policy_class)
+    described: dict[str, dict[str, object]] = {}
+    for spec in parameter_fields(policy_class):
+        alternatives = _alternatives(hints[spec.name])
+        words = [a for a in alternatives if isinstance(a, str)]
+        described[spec.name] = {
+            "type": "choice" if words else _type_name(alternatives),
+            "default": None if spec.default is dataclasses.MISSING else spec.default,
+            "allowed": ", ".join(words) if words else "true, false" if bool in alternatives else str(domain_of(spec)),
+        }
+    return described
+
+
+def _type_name(alternatives: tuple[Any, ...]) -> str:
+    names = [getattr(a, "__name__", "list") for a in alternatives if a is not type(None)]
+    return " or ".join("list" if name == "tuple" else name for name in names)

@@ -1,0 +1,235 @@
+"""The command line: verbs only. Each parses, calls one function and sets the exit code; imports are lazy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.console import Console
+from harness.options import (
+    RESULTS,
+    Calibration,
+    Device,
+    Json,
+    Listing,
+    MetricOption,
+    Only,
+    Out,
+    Policies,
+    Quiet,
+    Reuse,
+    ReuseOption,
+    Seed,
+    Suite,
+    Table,
+)
+
+app = typer.Typer(
+    name="python -m harness",
+    help="The reference harness for early-exit strategies: run a network once, replay every policy, confirm live.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def run(
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every cell of every suite.")] = False,
+    only: Only = None,
+    suite: Suite = None,
+    seed: Seed = None,
+    out: Out = RESULTS,
+    reuse: ReuseOption = Reuse.missing,
+    device: Device = "cpu",
+    live: Annotated[bool, typer.Option("--live/--no-live", help="Confirm on the real models.")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Train and collect what is missing, replay every policy, confirm live, write tables and plots."""
+    from harness.errors import UserError
+    from harness.run import RunOptions, run_cells
+
+    if not (everything or only or suite):
+        raise UserError("nothing to run: give --all, --suite NAME or --only PATTERN (see: python -m harness plan)")
+    options = RunOptions(
+        out=out, suites=tuple(suite or ()), only=only, seeds=tuple(seed or ()), reuse=reuse.value, device=device,
+        live=live, arguments=tuple(sys.argv[1:]),
+    )  # fmt: skip
+    console = Console(quiet=quiet)
+    summary = run_cells(options, console)
+    console.data(summary)
+    _exit(3 if summary["failed"] else 0)
+
+
+@app.command()
+def plan(*, only: Only = None, suite: Suite = None, seed: Seed = None, out: Out = RESULTS, json: Json = False) -> None:
+    """Say what `run` would do: which cells are cached, missing, skipped or failed, and why."""
+    from harness.lists import show_cells
+
+    show_cells(Console(as_json=json), out, suites=tuple(suite or ()), only=only, seeds=tuple(seed or ()))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Listing, typer.Argument(help="What to list.")],
+    *,
+    only: Only = None,
+    out: Out = RESULTS,
+    json: Json = False,
+) -> None:
+    """List policies, backbones, datasets or cells."""
+    from harness.lists import show
+
+    show(what.value, Console(as_json=json), out, only=only)
+
+
+@app.command()
+def train(
+    cell: Annotated[str, typer.Argument(help="Cell to train, e.g. cnn6.digits.s0.")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Train anew even if there is a checkpoint.")] = False,
+    out: Out = RESULTS,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Train the network of one cell; an interrupted training goes on where it stopped."""
+    from harness.networks import train_cell
+    from harness.plans import find_cell
+
+    console = Console(quiet=quiet)
+    console.data(train_cell(find_cell(cell, out), out, device=device, force=force, console=console))
+
+
+@app.command()
+def collect(
+    cell: Annotated[str, typer.Argument(help="Cell to collect, e.g. cnn6.digits.s0.")],
+    *,
+    features: Annotated[bool, typer.Option("--features", help="Also keep the pooled state of every exit.")] = False,
+    out: Out = RESULTS,
+    reuse: ReuseOption = Reuse.missing,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Run the network of one cell once and cache the logits of every exit."""
+    from harness.networks import CollectOptions, collect_cell
+    from harness.plans import find_cell
+
+    console = Console(quiet=quiet)
+    options = CollectOptions(reuse=reuse.value, device=device, features=features)
+    console.data(collect_cell(find_cell(cell, out), out, options, console))
+
+
+@app.command()
+def replay(
+    table: Table,
+    policy: Policies,
+    *,
+    calibration: Calibration = None,
+    operating: Annotated[
+        str, typer.Option("--operating", help="How a threshold that is left open is chosen on the calibration table.")
+    ] = "match_final(tolerance=0)",
+    decisions: Annotated[Path | None, typer.Option("--decisions", help="Folder for the exit of every sample.")] = None,
+    metric: MetricOption = None,
+    json: Json = False,
+) -> None:
+    """Replay policies over a table of logits, yours or ours; needs no model."""
+    from harness.tables import replay_table
+
+    replay_table(
+        table, policy, calibration=calibration, operating=operating, decisions=decisions, metric=metric,
+        console=Console(as_json=json),
+    )  # fmt: skip
+
+
+@app.command()
+def curve(
+    table: Table,
+    policy: Annotated[str, typer.Option("--policy", "-p", help="Policy name, or spec without its threshold.")],
+    *,
+    calibration: Calibration = None,
+    metric: MetricOption = None,
+    json: Json = False,
+) -> None:
+    """Print every distinct operating point of one policy: threshold, metric, mean exit."""
+    from harness.tables import curve_table
+
+    curve_table(table, policy, calibration=calibration, metric=metric, console=Console(as_json=json))
+
+
+@app.command()
+def live(
+    cell: Annotated[str, typer.Argument(help="Cell whose network is run, e.g. minilm-l6.bbc-headlines.s0.")],
+    policy: Policies,
+    *,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples a batch.")] = 1,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N test samples.")] = None,
+    device: Device = "cpu",
+    out: Out = RESULTS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Stop the real network by the same policies: agreement with the replay, latency, speed-up."""
+    from harness.confirm import LiveOptions, live_cell
+    from harness.plans import find_cell
+
+    options = LiveOptions(batch_size=batch_size, limit=limit, device=device)
+    rows = live_cell(find_cell(cell, out), policy, options, Console(quiet=quiet, as_json=json))
+    _exit(5 if any(row["verdict"] == "INVALID" for row in rows) else 0)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="Policy spec A.", metavar="A")],
+    second: Annotated[str, typer.Argument(help="Policy spec B.", metavar="B")],
+    *,
+    only: Only = None,
+    out: Out = RESULTS,
+    json: Json = False,
+) -> None:
+    """Compare two policies sample by sample on every cached cell."""
+    from harness.versus import compare_policies
+
+    compare_policies(first, second, out, only=only, console=Console(as_json=json))
+
+
+@app.command()
+def report(*, out: Out = RESULTS, only: Only = None, quiet: Quiet = False) -> None:
+    """Write tables, plots and the page from the caches alone; no network is needed."""
+    from harness.publish import publish
+
+    console = Console(quiet=quiet)
+    console.data(publish(out, only=only, console=console))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Your table (.safetensors or .npz).")],
+    *,
+    name: Annotated[str, typer.Option("--name", help="Name of the new cell.")],
+    calibration: Calibration = None,
+    metric: MetricOption = None,
+    out: Out = RESULTS,
+) -> None:
+    """Add your own table as a cell, so that every table, plot and test includes it."""
+    from harness.tables import import_cell
+
+    Console().data(import_cell(file, name, calibration=calibration, metric=metric, out=out))
+
+
+@app.command()
+def doctor(*, out: Out = RESULTS, json: Json = False) -> None:
+    """Check versions, extras, devices and the health of every cache."""
+    from harness.doctor import examine
+
+    console = Console(as_json=json)
+    _exit(0 if examine(out, console) else 1)
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,49 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Reuse(StrEnum):
+    """What to do with caches that are already there."""
+
+    missing = "missing"
+    always = "always"
+    never = "never"
+
+
+class Listing(StrEnum):
+    """What can be listed."""
+
+    policies = "policies"
+    backbones = "backbones"
+    datasets = "datasets"
+    cells = "cells"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Data on stdout as JSON, also in a terminal.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing to people but errors.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Results folder: caches, checkpoints, tables, plots.")]
+ReuseOption = Annotated[
+    Reuse, typer.Option("--reuse", help="missing: compute what is absent; always: compute nothing; never: all anew.")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Only = Annotated[str | None, typer.Option("--only", help="Pattern on the cell name, e.g. 'cnn6.*'.")]
+Suite = Annotated[list[str] | None, typer.Option("--suite", help="Suite to run; may be repeated.")]
+Policies = Annotated[
+    list[str], typer.Option("--policy", "-p", help="Policy spec, e.g. 'max_prob(threshold=0.9)'; may be repeated.")
+]
+Table = Annotated[Path, typer.Option("--table", "-t", help="Table to report on (.safetensors or .npz).")]
+Calibration = Annotated[
+    Path | None, typer.Option("--calibration", "-c", help="Table for fitting and for choosing thresholds.")
+]
+MetricOption = Annotated[str | None, typer.Option("--metric", help="Main metric; default accuracy or pearson.")]
+Seed = Annotated[
+    list[int] | None, typer.Option("--seed", help="Only cells of this seed; may be repeated (default: all).")
+]
+RESULTS = Path("results")
