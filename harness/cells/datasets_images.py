@@ -30,10 +30,13 @@ def read_image_table(path: Path, *, height: int, width: int, white: float, n_cla
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            table = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2)
+        with opener(path, "rt", encoding="utf-8") as file:
+            lines = file.readlines()
+        table = np.loadtxt(lines, delimiter=",", dtype=np.float64, ndmin=2) if lines else np.empty((0, 0))
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise UserError(f"image table {path} cannot be read ({error}): reinstall the package that holds it") from error
+    if not table.size:
+        raise UserError(f"image table {path} is empty: reinstall the package that holds it")
     n_columns = height * width + 1
     if table.shape[1] != n_columns:
         raise UserError(

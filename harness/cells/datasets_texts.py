@@ -32,7 +32,7 @@ def read_headline_folders(folder: Path, *, class_names: Sequence[str]) -> Split:
         Headlines; the sample id is the position of the file in the sorted list of all files, dropped ones included.
 
     Raises:
-        UserError: A class folder is missing, another one exists, or a headline is empty or not UTF-8.
+        UserError: A class folder is missing or empty, another one exists, or a headline is empty or not UTF-8.
     """
     found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("_"))
     if found != sorted(class_names):
@@ -40,7 +40,12 @@ def read_headline_folders(folder: Path, *, class_names: Sequence[str]) -> Split:
             f"folder {folder} has the classes {', '.join(found) or 'none'}, expected {', '.join(sorted(class_names))}: "
             "reinstall the package that holds it"
         )
-    files = [(label, path) for label, name in enumerate(class_names) for path in (folder / name).glob("*.txt")]
+    files = []
+    for label, name in enumerate(class_names):
+        paths = list((folder / name).glob("*.txt"))
+        if not paths:
+            raise UserError(f"class '{name}' has no text files in {folder / name}: reinstall the package that holds it")
+        files += [(label, path) for path in paths]
     files.sort(key=lambda entry: (entry[1].parent.name, entry[1].name))
     articles = [_read_article(sample_id, label, path) for sample_id, (label, path) in enumerate(files)]
     kept = _each_story_once(articles)

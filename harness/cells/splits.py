@@ -114,8 +114,8 @@ def _check_every_class(strata: Int64, masks: dict[str, Bool]) -> None:
     for stratum in np.unique(strata):
         for name, mask in masks.items():
             if not (mask & (strata == stratum)).any():
-                n_samples = int(np.count_nonzero(strata == stratum))
+                n_samples = np.count_nonzero(strata == stratum)
                 raise UserError(
-                    f"class {stratum} has {n_samples} samples, too few to have one in the {name} split: "
+                    f"class {stratum} has too few samples ({n_samples}) to have one in the {name} split: "
                     "add samples of that class or leave it out"
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -13,10 +12,11 @@ from pydantic import Field, model_validator
 
 from harness.cells.datasets_images import read_image_table
 from harness.cells.datasets_texts import read_headline_folders
+from harness.cells.packages import PackagePath, locate
 from harness.cells.samples import Split, content_digest
 from harness.cells.specs import Spec, parse_spec
 from harness.cells.splits import label_strata, split_rows
-from harness.errors import UserError, missing_extra, unknown_name
+from harness.errors import UserError, unknown_name
 
 TaskKind = Literal["image", "text", "text-pair"]
 TaskType = Literal["classification", "regression"]
@@ -42,23 +42,16 @@ class HeadlineFolders(Spec):
     kind: Literal["headline-folders"]
 
 
-class PackageSource(Spec):
-    """Data inside an installed Python package, which is located but never imported.
+class PackageSource(PackagePath):
+    """Data inside an installed package.
 
     Attributes:
-        package: Name for pip.
-        module: Importable name, whose folder holds the data.
-        path: File or folder inside the module's folder.
-        extra: Extra of this project that installs the package.
         layout: How the samples are stored.
         content_sha256: Digest of the samples as read (``samples.content_digest``), so that other data under the same
             name is refused instead of silently changing every number.
     """
 
-    package: str
-    module: str
-    path: str
-    extra: str
+    kind: Literal["package"]
     layout: Annotated[ImageTable | HeadlineFolders, Field(discriminator="kind")]
     content_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
@@ -160,34 +153,6 @@ def task_spec(name: str) -> TaskSpec:
     if spec.name != name:
         raise UserError(f"harness/cells/tasks/{name}.toml names the data set '{spec.name}': file and name must agree")
     return spec
-
-
-def missing_data(spec: TaskSpec) -> UserError | None:
-    """Return why the data cannot be read here (with what to do), or None when they can."""
-    try:
-        locate(spec.source)
-    except UserError as error:
-        return error
-    return None
-
-
-def locate(source: PackageSource) -> Path:
-    """Return the file or folder of the data without importing the package.
-
-    Raises:
-        UserError: The package is not installed, or does not hold the data.
-    """
-    found = importlib.util.find_spec(source.module)
-    folders = [] if found is None else list(found.submodule_search_locations or ())
-    if not folders:
-        raise missing_extra(source.extra, source.package)
-    path = Path(folders[0], source.path)
-    if not path.exists():
-        raise UserError(
-            f"package '{source.package}' is installed without its data {path}: "
-            f"run  pip install --force-reinstall {source.package}"
-        )
-    return path
 
 
 def load_task(name: str) -> TaskData:
