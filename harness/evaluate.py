@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.cells.suites import PolicyRun
 from harness.replay.curve import TradeOff, trade_off, with_free_knob
 from harness.replay.metrics import Metric, find_metric
-from harness.replay.operating import MatchFinal, choose_on
+from harness.replay.operating import choose_on, parse_operating
 from harness.replay.replay import Outcome, prepare, replay
 from harness.statistics.intervals import Interval, metric_intervals
 from harness.statistics.judge import Judgement, judge, resamples_of
@@ -83,13 +83,12 @@ def place(
     calibration: CalibrationTable | None,
     *,
     metric: Metric,
-    rule: MatchFinal,
 ) -> list[Placed]:
     """Fit every policy and put it at its operating point; what cannot be done becomes a visible row."""
     placed: list[Placed] = []
     seen: set[tuple[str, str]] = set()
     for run in runs:
-        entry = _placed(run, test, calibration, metric=metric, rule=rule)
+        entry = _placed(run, test, calibration, metric=metric)
         key = (entry.asked if entry.policy is None else canonical(entry.policy), entry.operating)
         if key not in seen:
             seen.add(key)
@@ -97,21 +96,20 @@ def place(
     return placed
 
 
-def _placed(
-    run: PolicyRun, test: TestTable, calibration: CalibrationTable | None, *, metric: Metric, rule: MatchFinal
-) -> Placed:
+def _placed(run: PolicyRun, test: TestTable, calibration: CalibrationTable | None, *, metric: Metric) -> Placed:
     policy = parse_policy(run.spec)
-    protocol: Protocol = "calibration" if run.is_matched else "none" if policy.knob is None else "fixed"
-    operating = str(rule) if run.is_matched else "–" if policy.knob is None else "fixed"
+    rule = None if run.rule is None else parse_operating(run.rule)
+    protocol: Protocol = "calibration" if rule is not None else "none" if policy.knob is None else "fixed"
+    operating = str(rule) if rule is not None else "–" if policy.knob is None else "fixed"
     try:
         policy.check(test)
-        if calibration is None and (run.is_matched or policy.learns()):
+        if calibration is None and (rule is not None or policy.learns()):
             return Placed(run.spec, None, protocol, operating, "skipped", "the cell has no calibration split")
         policy = prepare(policy, test, calibration)
-        if not run.is_matched:
+        if rule is None or calibration is None:
             policy.require_ready()
             return Placed(run.spec, policy, protocol, operating)
-        chosen = None if calibration is None else choose_on(calibration, policy, rule, metric)
+        chosen = choose_on(calibration, policy, rule, metric)
     except PolicyError as error:
         return Placed(run.spec, None, protocol, operating, "skipped", str(error))
     if chosen is None:
@@ -125,7 +123,6 @@ def evaluate(
     calibration: CalibrationTable | None,
     *,
     metric_name: str,
-    rule: MatchFinal,
     with_curves: bool = True,
 ) -> Evaluation:
     """Replay the policies of a plan over one cell and judge them, each paired with the final exit.
@@ -135,12 +132,11 @@ def evaluate(
         test: what is reported.
         calibration: what thresholds are chosen on.
         metric_name: the main metric.
-        rule: operating point of the policies whose threshold is open.
-        with_curves: also compute the exact curves of those policies on test.
+        with_curves: also compute the exact curves on test of the policies whose threshold was chosen.
     """
     metric = find_metric(metric_name)
-    runs = list(runs) if any(r.spec == FINAL for r in runs) else [PolicyRun(FINAL, is_matched=False), *runs]
-    placed = place(runs, test, calibration, metric=metric, rule=rule)
+    runs = list(runs) if any(r.spec == FINAL for r in runs) else [PolicyRun(FINAL), *runs]
+    placed = place(runs, test, calibration, metric=metric)
     ready = [p.policy for p in placed if p.policy is not None]
     outcomes = replay(ready, test)
     judgements = iter(zip(outcomes, judge(outcomes, test, [metric]), strict=True))

@@ -8,7 +8,6 @@ from pathlib import Path
 from harness.cells.plan import Cell, CellStatus, plan
 from harness.cells.suites import PolicyRun, SuiteSpec, load_suite, suite_names, suite_policies
 from harness.errors import UserError, unknown_name
-from harness.replay.operating import MatchFinal
 
 DEFAULT_SUITE = "embedded"
 """Its policies are run on imported tables, which belong to no suite of their own."""
@@ -47,10 +46,9 @@ def find_cell(name: str, out: Path) -> CellStatus:
     raise unknown_name("cell", name, [entry.cell.id for entry in cells])
 
 
-def policies_of(cell: Cell) -> tuple[tuple[PolicyRun, ...], MatchFinal]:
-    """The policies a cell is compared on, and how open thresholds are chosen."""
-    suite = _suite_of(cell)
-    return suite_policies(suite, cell.n_exits), MatchFinal(suite.policies.tolerance)
+def policies_of(cell: Cell) -> tuple[PolicyRun, ...]:
+    """The policies a cell is compared on, each with how its threshold is chosen if it is open."""
+    return suite_policies(_suite_of(cell), cell.n_exits)
 
 
 def _suite_of(cell: Cell) -> SuiteSpec:

@@ -51,10 +51,15 @@ class TradeOff:
     def __len__(self) -> int:
         return len(self.threshold)
 
+    @property
+    def integer_knob(self) -> bool:
+        """Whether the knob takes whole numbers only."""
+        return _knob_is_integer(self.policy)
+
     def policy_at(self, point: int) -> ExitPolicy:
         """The policy at one of the operating points."""
         level = float(self.threshold[point])
-        return self.policy.at(int(level) if _knob_is_integer(self.policy) else level)
+        return self.policy.at(int(level) if self.integer_knob else level)
 
 
 class _Moves(NamedTuple):
