@@ -1,1 +1,1 @@
-"""One tidy frame in; tables, plots and one page out."""
+"""Tables, plots and one page, made from tidy frames; this package knows nothing of the rest of the harness."""

@@ -1,0 +1,85 @@
+"""Where the samples leave: one small panel a policy, the same axes for all."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from harness.report.display import short_spec
+from harness.report.frame import HISTOGRAMS, RESULTS, ReportError, Rows, check_rows, headline_rows, records
+from harness.report.style import INK, MUTED, styled
+
+_COLUMNS = (5, 4, 3)  # the widest that leaves the fewest gaps
+_BAR = "#0072B2"
+_PEEKS = "#b9b9b9"
+
+
+def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure, NDArray[np.object_]]:
+    """Draw the share of samples (%) that leave at each exit (1-based), a panel a policy of one cell.
+
+    The panels are the headline rows of the results without the final exit, which needs no picture; the dotted line is
+    the mean exit. A reference that peeks is grey.
+
+    Returns:
+        The figure and a flat array of its axes, one a policy.
+
+    Raises:
+        ReportError: The cell has no histogram.
+    """
+    shares = check_rows(histograms, HISTOGRAMS)
+    shares = shares[shares["cell"] == cell]
+    rows = headline_rows(check_rows(results, RESULTS))
+    rows = rows[(rows["cell"] == cell) & (rows["policy_name"] != "final") & rows["policy"].isin(set(shares["policy"]))]
+    rows = rows.drop_duplicates("policy")
+    if not len(rows):
+        raise ReportError(f"There is no exit histogram of '{cell}'; give its rows in 'results' and 'histograms'.")
+    several = set(rows.loc[rows["policy_name"].duplicated(keep=False), "policy_name"])
+    n_columns = min(_COLUMNS, key=lambda n: -len(rows) % n) if len(rows) > max(_COLUMNS) else len(rows)
+    n_lines = math.ceil(len(rows) / n_columns)
+    with styled():
+        figure = Figure(figsize=(1.95 * n_columns + 0.4, 1.55 * n_lines + 0.75))
+        grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
+        for position, row in enumerate(records(rows)):
+            name = short_spec(row.policy) if row.policy_name in several else row.policy_name
+            panel = shares[shares["policy"] == row.policy]
+            exits, share = panel["exit"].to_numpy(dtype=int), panel["share"].to_numpy(dtype=float)
+            _draw(grid[position], exits, share, row.mean_exit)
+            grid[position].set_title(name if row.causal else f"{name} (peeks)", fontsize=9)
+            if not row.causal:
+                for bar in grid[position].patches:
+                    bar.set_facecolor(_PEEKS)
+        for unused in grid[len(rows) :]:
+            unused.set_axis_off()
+        for column in range(n_columns):  # the lowest panel of a column carries the labels, also above a gap
+            lowest = max(i for i in range(len(rows)) if i % n_columns == column)
+            grid[lowest].tick_params(labelbottom=True)
+        figure.suptitle(f"{cell}: where samples leave", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        figure.supxlabel("exit", fontsize=9.5, color=INK)
+        figure.supylabel("share of test samples (%)", fontsize=9.5, color=INK)
+    return figure, grid[: len(rows)]
+
+
+def _draw(axes: Axes, exits: NDArray[np.int_], shares: NDArray[np.float64], mean_exit: float) -> None:
+    axes.bar(exits, shares * 100, width=0.74, color=_BAR, linewidth=0)
+    axes.axvline(mean_exit, color=INK, linewidth=1.0, linestyle=(0, (1.2, 1.4)))
+    n_exits = int(exits.max())
+    axes.set_xlim(0.4, n_exits + 0.6)
+    step = max(1, math.ceil(n_exits / 8))
+    axes.set_xticks(range(1, n_exits + 1, step))
+    axes.set_ylim(0, 120)  # head room for the mean's number, above every bar
+    axes.set_yticks([0, 50, 100])
+    right = mean_exit <= (n_exits + 1) / 2
+    axes.annotate(
+        f"mean {mean_exit:.2f}",
+        (mean_exit, 118),
+        xytext=(4 if right else -4, 0),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        va="top",
+        fontsize=8,
+        color=MUTED,
+    )

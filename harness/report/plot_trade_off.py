@@ -1,0 +1,375 @@
+"""Accuracy against speed-up: the exact curves, the static exits, the final exit and the oracle of one cell."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
+
+from harness.report.display import metric_label, metric_scale
+from harness.report.frame import CURVES, EXITS, RESULTS, ReportError, Rows, causal_mask, check_rows, headline_rows
+from harness.report.style import BAND, HIGHLIGHT, INK, MUTED, QUIET, new_axes, policy_marks, styled
+
+Floats = NDArray[np.float64]
+_SPEEDUP_TICKS = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48)
+_FEW_POINTS = 8
+_DISC_DISTANCE = 0.045  # of the width of the axes
+OTHERS = "other policies"
+CHOSEN_NOTE = "large mark: threshold\nchosen on calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve: speed-up by layers against the shown metric."""
+
+    speedup: Floats
+    metric: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One operating point."""
+
+    speedup: float
+    metric: float
+
+
+@dataclass(frozen=True, slots=True)
+class TradeOffData:
+    """Everything the figure draws, in shown units (metric times its scale), averaged over the seeds given."""
+
+    label: str
+    curves: dict[str, list[Line]]
+    points: dict[str, list[Point]]
+    static: Line
+    final: tuple[float, float, float]
+    oracle: dict[str, Point] = field(default_factory=dict)
+    n_seeds: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of the plane that is shown, and what lies below it (static exits, 1-based, and operating points)."""
+
+    speedup: tuple[float, float]
+    metric: tuple[float, float]
+    exits_below: tuple[int, ...]
+    points_below: tuple[str, ...] = ()
+
+
+def trade_off_data(results: Rows, curves: Rows, exits: Rows, cells: Sequence[str]) -> TradeOffData:
+    """Gather what the figure shows of a cell, or of the seeds of one: then the mean at equal mean exit.
+
+    Between two neighbouring operating points the mean is linear in the mean exit: that is what choosing between the
+    two thresholds by a coin would reach, so averaging needs no grid.
+
+    Raises:
+        ReportError: A cell has no exits.
+    """
+    of_cells = {name: frame[frame["cell"].isin(cells)] for name, frame in _checked(results, curves, exits).items()}
+    per_exit = of_cells["exits"]
+    if missing := sorted(set(cells) - set(per_exit["cell"])):
+        raise ReportError(f"There are no exits of {', '.join(missing)} to draw; give their rows in the frame 'exits'.")
+    metric = str(per_exit["metric"].iloc[0])
+    scale = metric_scale(metric)[0]
+    static = per_exit.groupby("exit")[["value", "low", "high", "layers"]].mean()
+    final = static.iloc[-1]
+    lines: dict[str, list[Line]] = {}
+    causal_curves = of_cells["curves"][causal_mask(of_cells["curves"])]
+    for (name, _), rows in causal_curves.groupby(["policy_name", "knob"], sort=False):
+        n_exits = float(final["layers"])
+        lines.setdefault(str(name), []).append(_mean_line([one for _, one in rows.groupby("cell")], n_exits, scale))
+    points: dict[str, list[Point]] = {}
+    oracle: dict[str, Point] = {}
+    heads = headline_rows(of_cells["results"])
+    for (name, causal, operating), rows in heads.groupby(["policy_name", "causal", "operating"], sort=False):
+        # several instances of one rule (patience 1, 2, ...) are several points; seeds of one instance are one
+        ranked = rows.assign(instance=rows.groupby("cell").cumcount())
+        for _, same in ranked.groupby("instance"):
+            point = Point(float(same["speedup_layers"].mean()), float(same["value"].mean()) * scale)
+            if causal:
+                points.setdefault(str(name), []).append(point)
+            else:
+                oracle[str(name)] = point
+        del operating
+    return TradeOffData(
+        label=metric_label(metric),
+        curves=lines,
+        points=points,
+        static=Line(
+            (final["layers"] / static["layers"]).to_numpy(dtype=float), static["value"].to_numpy(dtype=float) * scale
+        ),
+        final=(float(final["value"]) * scale, float(final["low"]) * scale, float(final["high"]) * scale),
+        oracle=oracle,
+        n_seeds=len(set(cells)),
+    )
+
+
+def _checked(results: Rows, curves: Rows, exits: Rows) -> dict[str, pd.DataFrame]:
+    return {
+        "results": check_rows(results, RESULTS),
+        "curves": check_rows(curves, CURVES),
+        "exits": check_rows(exits, EXITS),
+    }
+
+
+def _mean_line(seeds: list[pd.DataFrame], n_layers: float, scale: float) -> Line:
+    """Average curves over the seeds, at every mean exit where one of them has an operating point."""
+    sorted_seeds = [rows.dropna(subset=["mean_exit", "value"]).sort_values("mean_exit") for rows in seeds]
+    sorted_seeds = [rows for rows in sorted_seeds if len(rows)]
+    if not sorted_seeds:
+        return Line(np.empty(0), np.empty(0))
+    if len(sorted_seeds) == 1:
+        only = sorted_seeds[0]
+        return Line(only["speedup_layers"].to_numpy(dtype=float), only["value"].to_numpy(dtype=float) * scale)
+    first = max(float(rows["mean_exit"].iloc[0]) for rows in sorted_seeds)
+    last = min(float(rows["mean_exit"].iloc[-1]) for rows in sorted_seeds)
+    exits = np.unique(np.concatenate([rows["mean_exit"].to_numpy(dtype=float) for rows in sorted_seeds]))
+    exits = exits[(exits >= first) & (exits <= last)]
+    values = [np.interp(exits, rows["mean_exit"], rows["value"]) for rows in sorted_seeds]
+    return Line(n_layers / exits, np.asarray(np.mean(values, axis=0) * scale, dtype=np.float64))
+
+
+def choose_view(data: TradeOffData, highlight: Sequence[str]) -> View:
+    """Choose the region worth looking at: from the middle exit up, as far right as a highlighted curve reaches it."""
+    static = data.static
+    middle = float(static.metric[(len(static.metric) - 1) // 2])
+    shown = [line for name in highlight for line in data.curves.get(name, [])] + [static]
+    top = float(np.nanmax([*data.final, *(line.metric.max() for line in shown if len(line.metric))]))
+    points = [(name, point) for name in highlight for point in data.points.get(name, [])]
+    # one failed operating point must not squeeze all others into a corner; it is named instead
+    deepest = middle - 0.5 * max(top - middle, 0.0)
+    floor = float(np.nanmin([*data.final, middle, *(p.metric for _, p in points if p.metric >= deepest)]))
+    span = max(top - floor, 1e-9)
+    # a reference above the view is named in the head room, where no curve may run
+    above = any(point.metric > top for point in data.oracle.values())
+    low, high = floor - 0.08 * span, top + (0.16 if above else 0.06) * span
+    reach = [float(line.speedup[line.metric >= low].max()) for line in shown if (line.metric >= low).any()]
+    right = max([1.25, *reach, *(point.speedup for _, point in points if point.metric >= low)])
+    below = tuple(int(i) + 1 for i in np.flatnonzero(static.metric < low))
+    sunk = tuple(sorted({name for name, point in points if point.metric < low}))
+    return View((0.985, right * 1.06), (low, high), below, sunk)
+
+
+def trade_off(
+    results: Rows,
+    curves: Rows,
+    exits: Rows,
+    cells: str | Sequence[str],
+    *,
+    highlight: tuple[str, ...] = HIGHLIGHT,
+    ax: Axes | None = None,
+    with_legend: bool = True,
+) -> tuple[Figure, Axes]:
+    """Draw metric (shown units) against speed-up by layers (ratio, log axis) of one cell or of its seeds' mean.
+
+    Args:
+        results: Rows of the results frame: operating points and references.
+        curves: Rows of the curves frame: every operating point of each policy.
+        exits: Rows of the exits frame: the static exits.
+        cells: A cell id, or the ids of the seeds of one group.
+        highlight: Policies drawn with colour, line style and marker; the others are thin and grey.
+        ax: Axes to draw in; new ones otherwise.
+        with_legend: Put the legend right of the axes.
+
+    Raises:
+        ReportError: A cell has no exits, or a frame is not what it should be.
+    """
+    names = [cells] if isinstance(cells, str) else list(cells)
+    data = trade_off_data(results, curves, exits, names)
+    with styled():
+        figure, axes = new_axes(ax, (7.6, 4.5))
+        view = choose_view(data, highlight)
+        _draw(axes, data, view, highlight)
+        if ax is None:
+            seeds = f", mean of {data.n_seeds} seeds" if data.n_seeds > 1 else ""
+            axes.set_title(f"{names[0] if len(names) == 1 else names[0].rpartition('.')[0]}{seeds}")
+        if with_legend:
+            handles, labels = legend_entries([data], highlight)
+            axes.legend(
+                handles,
+                [label if label != OTHERS else _named_others(data, highlight) for label in labels],
+                loc="upper left",
+                bbox_to_anchor=(1.02, 1.0),
+                handler_map={tuple: HandlerTuple(ndivide=1)},
+                title=CHOSEN_NOTE,
+                title_fontsize=8,
+                alignment="left",
+            )
+    return figure, axes
+
+
+def _named_others(data: TradeOffData, highlight: tuple[str, ...]) -> str:
+    names = ", ".join(name for name in data.curves if name not in highlight)
+    return textwrap.fill(f"others: {names}", 24, subsequent_indent="  ")
+
+
+def _draw(axes: Axes, data: TradeOffData, view: View, highlight: tuple[str, ...]) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(*view.speedup)
+    axes.set_ylim(*view.metric)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in _SPEEDUP_TICKS if tick <= view.speedup[1]]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.set_xlabel("speed-up by layers (exits / mean exit)")
+    axes.set_ylabel(data.label)
+
+    value, low, high = data.final
+    if np.isfinite([low, high]).all():
+        axes.axhspan(low, high, color=BAND, zorder=0, linewidth=0, label="final interval")
+    axes.axhline(value, color=INK, linewidth=1.0, zorder=1.5, label="final")
+    for name, lines in data.curves.items():
+        if name not in highlight:
+            for line in lines:
+                axes.plot(line.speedup, line.metric, color=QUIET, linewidth=0.8, zorder=1.8, label=name)
+    _draw_static(axes, data, view)
+    marks = policy_marks(highlight)
+    for name in highlight:
+        mark = marks[name]
+        for line in data.curves.get(name, []):
+            few = len(line.speedup) <= _FEW_POINTS
+            axes.plot(
+                line.speedup,
+                line.metric,
+                color=mark.colour,
+                linestyle=mark.line,
+                marker=mark.marker,
+                markersize=3.8,
+                markevery=1 if few else 0.14,
+                zorder=3,
+                label=name,
+            )
+        for point in data.points.get(name, []):
+            axes.plot(
+                [point.speedup],
+                [point.metric],
+                linestyle="",
+                marker=mark.marker,
+                markersize=9.5,
+                markerfacecolor=mark.colour,
+                markeredgecolor="white",
+                markeredgewidth=1.1,
+                zorder=5,
+                label=f"{name} chosen",
+            )
+    for name, point in data.oracle.items():
+        _draw_oracle(axes, name, point, view)
+    if below := _below(view):
+        axes.text(
+            0.015, 0.02, f"axis cut, below it: {below}", transform=axes.transAxes, fontsize=8, color=MUTED, zorder=6
+        )
+
+
+def _below(view: View) -> str:
+    """Name what the metric axis cuts off."""
+    parts = list(view.points_below)
+    if view.exits_below:
+        first, last = view.exits_below[0], view.exits_below[-1]
+        parts.insert(0, f"exit {first}" if first == last else f"exits {first}–{last}")
+    return ", ".join(parts)
+
+
+def _draw_static(axes: Axes, data: TradeOffData, view: View) -> None:
+    static = data.static
+    axes.plot(static.speedup, static.metric, color=MUTED, linewidth=1.2, zorder=2, label="static exits")
+    width = np.log(view.speedup[1] / view.speedup[0])
+    last_drawn = -np.inf
+    # from the final exit on; a deep network's discs would hide each other, so some are left out
+    for position in reversed(range(len(static.speedup))):
+        speedup, metric = float(static.speedup[position]), float(static.metric[position])
+        place = np.log(speedup) / width
+        if not metric >= view.metric[0] or speedup > view.speedup[1] or place - last_drawn < _DISC_DISTANCE:
+            continue
+        last_drawn = place
+        axes.plot(
+            [speedup],
+            [metric],
+            marker="o",
+            markersize=11,
+            markerfacecolor="white",
+            markeredgecolor=MUTED,
+            markeredgewidth=1.0,
+            zorder=4,
+            clip_on=False,
+            label="static exit",
+        )
+        axes.annotate(
+            str(position + 1),
+            (speedup, metric),
+            ha="center",
+            va="center_baseline",
+            fontsize=7.5,
+            color=INK,
+            zorder=4.5,
+            annotation_clip=False,
+        )
+
+
+def _draw_oracle(axes: Axes, name: str, point: Point, view: View) -> None:
+    """Draw a reference that peeks as a hollow star; beyond the view it sits on the edge and says where it really is."""
+    (left, right), (bottom, top) = np.log(view.speedup), view.metric
+    x = min(point.speedup, float(np.exp(left + 0.965 * (right - left))))
+    y = min(max(point.metric, bottom), bottom + 0.95 * (top - bottom))
+    axes.plot(
+        [x],
+        [y],
+        linestyle="",
+        marker="*",
+        markersize=14,
+        markerfacecolor="white",
+        markeredgecolor=INK,
+        markeredgewidth=1.1,
+        zorder=6,
+        label=f"{name} (peeks)",
+    )
+    off = " (off scale)" if (x, y) != (point.speedup, point.metric) else ""
+    leftwards = np.log(x) > (left + right) / 2
+    axes.annotate(
+        f"{name}: {point.metric:.1f} at {point.speedup:.2g}×{off}",
+        (x, y),
+        xytext=(-10 if leftwards else 10, 0),
+        textcoords="offset points",
+        ha="right" if leftwards else "left",
+        va="center",
+        fontsize=8,
+        color=INK,
+        annotation_clip=False,
+        zorder=6,
+    )
+
+
+def legend_entries(panels: Sequence[TradeOffData], highlight: tuple[str, ...]) -> tuple[list[Any], list[str]]:
+    """Give handles and labels for what the panels show: line and large marker of a policy together."""
+    handles: list[Any] = []
+    labels: list[str] = []
+    for name, mark in policy_marks(highlight).items():
+        if not any(name in panel.curves or name in panel.points for panel in panels):
+            continue
+        line = Line2D([], [], color=mark.colour, linestyle=mark.line)
+        chosen = Line2D([], [], color=mark.colour, linestyle="", marker=mark.marker, markersize=7.5)
+        chosen.set_markeredgecolor("white")
+        handles.append((line, chosen))
+        labels.append(name)
+    others = sorted({name for panel in panels for name in panel.curves if name not in highlight})
+    if others:
+        handles.append(Line2D([], [], color=QUIET, linewidth=0.8))
+        labels.append(OTHERS)
+    disc = Line2D([], [], color=MUTED, marker="o", markersize=9, markerfacecolor="white", linewidth=1.2)
+    handles += [disc, (Patch(color=BAND, linewidth=0), Line2D([], [], color=INK, linewidth=1.0))]
+    labels += ["static exits", "final exit, 95 %"]
+    if any(panel.oracle for panel in panels):
+        star = Line2D([], [], linestyle="", marker="*", markersize=11, markerfacecolor="white", markeredgecolor=INK)
+        handles.append(star)
+        labels.append("oracle (peeks)")
+    return handles, labels
