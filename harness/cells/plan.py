@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from backbones.registry import missing_reason
+from harness.cache.cell import SPLITS, cell_names, open_cell
 from harness.cells.failures import read_failure
 from harness.cells.packages import missing_package
 from harness.cells.suites import Scalar, SuiteSpec, TrainingSpec, cell_id, load_suite, suite_names
@@ -18,9 +18,9 @@ from harness.errors import UserError, unknown_name
 
 Status = Literal["cached", "missing", "skipped", "failed"]
 IMPORTED = "imported"
-"""Suite of the tables that somebody brought; ``kind`` of their manifest."""
+"""Suite of the tables that somebody brought."""
 OTHER = "other"
-"""Suite of caches that no suite names any more."""
+"""Suite of a cell whose manifest cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,24 +171,25 @@ def _task_of(suite: SuiteSpec, dataset: str) -> TaskSpec:
 
 def _status(cell: Cell, results_folder: Path) -> CellStatus:
     failure = read_failure(results_folder, cell.id)
-    damage = _damage(cell.paths)
-    if damage is None:
-        reason = "" if failure is None else f"the last attempt to {failure.stage} failed: {failure.reason}"
+    lacking = [
+        path.name for path in (cell.paths.manifest, cell.paths.calibration, cell.paths.test) if not path.is_file()
+    ]
+    if not lacking:
+        try:
+            open_cell(cell.paths.cache)
+        except UserError as error:
+            return CellStatus(cell, "failed", str(error))
+        # What went wrong later, e.g. in a live run, does not take the tables away.
+        reason = "" if failure is None else f"the last attempt to {failure.stage} it failed: {failure.reason}"
         return CellStatus(cell, "cached", reason)
     absent = _absent(cell)
     if absent is not None:
         return CellStatus(cell, "skipped", absent)
     if failure is not None:
-        return CellStatus(cell, "failed", f"{failure.stage}: {failure.reason}")
-    return CellStatus(cell, "missing", damage)
-
-
-def _damage(paths: CellPaths) -> str | None:
-    """Why the cache cannot be used, or None when it is complete (its digests are checked when it is read)."""
-    if not paths.cache.exists():
-        return "not collected yet"
-    lacking = [path.name for path in (paths.manifest, paths.calibration, paths.test) if not path.is_file()]
-    return f"the cache lacks {', '.join(lacking)}; collecting continues where it stopped" if lacking else None
+        return CellStatus(cell, "failed", f"the last attempt to {failure.stage} it failed: {failure.reason}")
+    if cell.paths.manifest.is_file():
+        return CellStatus(cell, "missing", f"{', '.join(lacking)} is gone from the cache; collecting writes it again")
+    return CellStatus(cell, "missing", "not collected yet")
 
 
 def _absent(cell: Cell) -> str | None:
@@ -202,31 +203,30 @@ def _other_cells(suites: Sequence[SuiteSpec], results_folder: Path) -> Iterator[
     """Imported tables, and caches whose suite is gone."""
     everything = [*suites, *(load_suite(name) for name in suite_names())]
     known = {cell.id for suite in everything for cell in suite_cells(suite, results_folder)}
-    folder = results_folder / "caches"
-    for manifest in sorted(folder.glob("*/manifest.json")) if folder.is_dir() else ():
-        if manifest.parent.name not in known:
-            yield _other_cell(manifest, results_folder)
+    for name in cell_names(results_folder / "caches"):
+        if name not in known:
+            yield _other_cell(name, cell_paths(results_folder, name))
 
 
-def _other_cell(manifest: Path, results_folder: Path) -> CellStatus:
-    name = manifest.parent.name
-    paths = cell_paths(results_folder, name)
+def _other_cell(name: str, paths: CellPaths) -> CellStatus:
     try:
-        about = json.loads(manifest.read_text(encoding="utf-8"))
-        cell = Cell(
-            id=name,
-            suite=IMPORTED if about["kind"] == IMPORTED else OTHER,
-            backbone=str(about.get("backbone", name)),
-            dataset=str(about.get("dataset", name)),
-            seed=about.get("seed"),
-            task=about["task"],
-            metric=about["metric"],
-            n_exits=int(about["n_exits"]),
-            paths=paths,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        cell = Cell(name, OTHER, name, name, None, "classification", "accuracy", 0, paths)
-        return CellStatus(cell, "failed", f"{manifest} is damaged ({error!r}): import or collect the cell again")
-    if not paths.test.is_file():
-        return CellStatus(cell, "failed", f"{paths.test} is gone: import or collect the cell again")
+        found = open_cell(paths.cache)
+    except UserError as error:
+        # Nothing is known of it, but it must not disappear from the list.
+        return CellStatus(Cell(name, OTHER, OTHER, OTHER, None, "classification", "", 0, paths), "failed", str(error))
+    facts = found.facts
+    cell = Cell(
+        id=name,
+        suite=IMPORTED if found.manifest.kind == "imported" else facts.suite,
+        backbone=facts.backbone,
+        dataset=facts.dataset,
+        seed=facts.seed,
+        task=facts.task,
+        metric=facts.metric,
+        n_exits=found.manifest.n_exits,
+        paths=paths,
+    )
+    gone = [path.name for split in SPLITS if (path := found.path(split)) is not None and not path.is_file()]
+    if gone:
+        return CellStatus(cell, "failed", f"{', '.join(gone)} is gone from {paths.cache}: import or collect it again")
     return CellStatus(cell, "cached", "")
