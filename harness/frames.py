@@ -1,0 +1,177 @@
+"""The tidy rows that the report is made from: evaluations of cells joined with what live runs measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import PROTOCOL_VERSION
+from harness.cells.plan import Cell, CellStatus
+from harness.evaluate import Evaluation, Scored
+from harness.live_results import LiveRow
+from policies.registry import family, policy_class
+from policies.spec import split_spec
+
+Row = dict[str, Any]
+_NAN = math.nan
+
+
+@dataclass(slots=True)
+class Frames:
+    """Rows of the four frames, growing cell by cell."""
+
+    results: list[Row] = field(default_factory=list)
+    curves: list[Row] = field(default_factory=list)
+    exits: list[Row] = field(default_factory=list)
+    histograms: list[Row] = field(default_factory=list)
+
+    def add(self, cell: Cell, evaluation: Evaluation, live: Mapping[str, LiveRow]) -> None:
+        """Add one evaluated cell; ``live`` maps canonical specs to what was measured on this machine or another."""
+        for scored in evaluation.scored:
+            self.results.append(_result(cell, evaluation, scored, live))
+            if scored.judgement is not None:
+                self.histograms.extend(_histogram(cell, scored))
+        self.curves.extend(_curves(cell, evaluation))
+        self.exits.extend(_exits(cell, evaluation))
+
+    def add_without_numbers(self, entry: CellStatus) -> None:
+        """Add a cell that was skipped or failed: one visible row with its reason."""
+        status = "skipped" if entry.status == "skipped" else "failed"
+        row = _identity(entry.cell) | _empty() | {"policy": "final", "policy_name": "final", "family": "references"}
+        self.results.append(
+            row
+            | {"causal": True, "protocol": "none", "operating": "–", "metric": entry.cell.metric}
+            | {"status": status, "reason": entry.reason or "not collected yet"}
+        )
+
+
+def _identity(cell: Cell) -> Row:
+    return {
+        "protocol_version": PROTOCOL_VERSION,
+        "suite": cell.suite,
+        "cell": cell.id,
+        "backbone": cell.backbone,
+        "dataset": cell.dataset,
+        "seed": cell.seed,
+        "task": cell.task,
+        "n_exits": cell.n_exits,
+    }
+
+
+def _empty() -> Row:
+    numbers = (
+        "value", "low", "high", "delta", "delta_low", "delta_high", "p_mcnemar", "mean_exit", "mean_exit_low",
+        "mean_exit_high", "speedup_layers", "speedup_macs", "speedup_time", "speedup_time_low", "speedup_time_high",
+        "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "overhead_percent",
+    )  # fmt: skip
+    texts = ("live_verdict", "live_reason", "environment", "reason")
+    counts = ("n", "disagreements", "live_n")
+    return {
+        **dict.fromkeys(numbers, _NAN), **dict.fromkeys(texts, ""), **dict.fromkeys(counts, None),
+        "status": "ok", "source": "replayed",
+    }  # fmt: skip
+
+
+def _result(cell: Cell, evaluation: Evaluation, scored: Scored, live: Mapping[str, LiveRow]) -> Row:
+    placed = scored.placed
+    spec = placed.asked if scored.judgement is None else scored.judgement.spec
+    name = split_spec(spec)[0]
+    cls = policy_class(name)
+    row = _identity(cell) | _empty()
+    row |= {
+        "protocol": placed.protocol,
+        "metric": evaluation.metric.name,
+        "policy": spec,
+        "policy_name": name,
+        "family": family(cls),
+        "causal": cls.causal,
+        "operating": placed.operating,
+        "status": placed.status,
+        "reason": placed.reason,
+    }
+    if scored.judgement is None or scored.against_final is None:
+        return row
+    judgement, paired = scored.judgement, scored.against_final
+    metric = judgement.metrics[evaluation.metric.name]
+    row |= {
+        "n": judgement.n,
+        "value": metric.value,
+        "low": metric.low,
+        "high": metric.high,
+        "mean_exit": judgement.mean_exit.value,
+        "mean_exit_low": judgement.mean_exit.low,
+        "mean_exit_high": judgement.mean_exit.high,
+        "speedup_layers": cell.n_exits / judgement.mean_exit.value,
+        "speedup_macs": judgement.speedups["macs"].value if "macs" in judgement.speedups else _NAN,
+    }
+    if name != "final":
+        row |= {
+            "delta": paired.difference.value,
+            "delta_low": paired.difference.low,
+            "delta_high": paired.difference.high,
+            "p_mcnemar": paired.p_value if paired.test == "mcnemar" else _NAN,
+        }
+    return row | (_live(live[spec]) if spec in live else {})
+
+
+def _live(measured: LiveRow) -> Row:
+    latency, time = measured.latency_ms, measured.speedup_time
+    return {
+        "speedup_time": time.value,
+        "speedup_time_low": time.low,
+        "speedup_time_high": time.high,
+        "latency_ms_p50": latency.p50,
+        "latency_ms_p90": latency.p90,
+        "latency_ms_p99": latency.p99,
+        "disagreements": measured.disagreements,
+        "live_n": measured.n,
+        "live_verdict": measured.verdict,
+        "live_reason": measured.reason,
+        "overhead_percent": measured.overhead_percent,
+        "environment": measured.environment,
+        "source": "live",
+    }
+
+
+def _histogram(cell: Cell, scored: Scored) -> Iterator[Row]:
+    judgement = scored.judgement
+    if judgement is None:
+        return
+    name = split_spec(judgement.spec)[0]
+    for i, count in enumerate(judgement.histogram):
+        share = count / judgement.n
+        yield {"cell": cell.id, "policy": judgement.spec, "policy_name": name, "exit": i + 1, "share": share}
+
+
+def _curves(cell: Cell, evaluation: Evaluation) -> Iterator[Row]:
+    for curve in evaluation.curves:
+        macs = curve.costs.get("macs")
+        full = evaluation.macs[-1]
+        for i in range(len(curve)):
+            yield {
+                "cell": cell.id,
+                "policy_name": curve.policy.name,
+                "knob": curve.policy.knob,
+                "threshold": float(curve.threshold[i]),
+                "value": float(curve.metric[i]),
+                "mean_exit": float(curve.mean_exit[i]),
+                "speedup_layers": cell.n_exits / float(curve.mean_exit[i]),
+                "speedup_macs": _NAN if macs is None else full / float(macs[i]),
+                "causal": curve.policy.causal,
+            }
+
+
+def _exits(cell: Cell, evaluation: Evaluation) -> Iterator[Row]:
+    for i, (interval, macs) in enumerate(zip(evaluation.exits, evaluation.macs, strict=True)):
+        yield {
+            "cell": cell.id,
+            "metric": evaluation.metric.name,
+            "exit": i + 1,
+            "value": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "macs": macs,
+            "layers": float(i + 1),
+        }
