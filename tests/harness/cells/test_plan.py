@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from harness.cache.cell import CellFacts, record_split, write_manifest
+from harness.cache.cell import CellFacts, SplitRecord, write_manifest
+from harness.cache.digest import content_key, file_digest
 from harness.cache.store import write_table
 from harness.cells import packages, suites
 from harness.cells import plan as planning
@@ -46,8 +47,16 @@ def cache(results, name, *, kind="collected", splits=("calibration", "test"), n_
             sample_ids=np.arange(4),
             costs={"layers": np.arange(1, n_exits + 1, dtype=np.float64)},
         )
-        file = f"{split}.safetensors"
-        records[split] = record_split(file, write_table(folder / file, table), table, {"split": split})
+        file = folder / f"{split}.safetensors"
+        write_table(file, table)
+        records[split] = SplitRecord(
+            file=file.name,
+            sha256=file_digest(file),
+            shape=table.logits.shape,
+            has_features=False,
+            key=content_key({"split": split}),
+            ingredients={"split": split},
+        )
     facts = CellFacts(
         cell=name, suite="imported" if kind == "imported" else "gone", backbone="theirs", dataset="data", seed=4,
         task="classification", metric="f1",

@@ -111,3 +111,9 @@ def test_regression_labels_are_stratified_in_equally_large_bins():
 
 def test_classes_are_their_own_strata():
     assert label_strata(np.array([2, 0, 1])).tolist() == [2, 0, 1]
+
+
+def test_the_largest_remainder_gets_the_odd_sample():
+    strata = np.repeat([0, 1], [10, 11])
+    split = split_rows(strata, np.arange(21), calibration=0.25, test=0.25, seed=0)
+    assert np.bincount(strata[split.test]).tolist() == [2, 3]

@@ -165,3 +165,11 @@ def test_file_and_name_must_agree(monkeypatch):
     monkeypatch.setattr(tasks, "_task_files", lambda: {"small": TOML})
     with pytest.raises(UserError, match="file and name must agree"):
         task_spec("small")
+
+
+def test_metrics_are_known_to_replay_and_import():
+    replay = pytest.importorskip("harness.replay.metrics")
+    cache = pytest.importorskip("harness.cache.import_")
+    assert dict(tasks._METRICS) == dict(cache.METRICS)
+    for task, names in tasks._METRICS.items():
+        assert set(names) <= {metric.name for metric in replay.metrics_for(task)}
