@@ -12,7 +12,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,9 @@ from policies.evidence import Evidence
 from policies.parameters import Threshold, check_parameters, learned_fields
 from policies.table import CalibrationTable, ExitTable
 
-State = dict[str, NDArray[np.generic]]
+State = dict[str, NDArray[Any]]
 Score = NDArray[np.float64]
-Answer = NDArray[np.generic]
+Answer = NDArray[Any]
 """Predictions [B] (class ids, or values for regression), or a distribution [B, C]."""
 Task = Literal["classification", "regression"]
 Comparison = Literal[">=", ">", "<=", "<"]
@@ -41,12 +41,12 @@ class ExitPolicy(ABC):
 
     Attributes:
         name: spec name.
-        needs: names of the evidence it reads (policies.evidence.QUANTITIES and EXTRAS).
+        needs: names of the evidence it reads (policies.evidence.QUANTITIES and EXTRAS); ``label`` stands for ``value``
+            where the table is a regression.
         leaves_when: how the score compares to the threshold, with the published strictness.
         knob: the parameter compared with the score (None: leaves when the score is at least 1).
         causal: False only for references that see labels or later exits.
         tasks: which tables the literature defines the rule for.
-        min_classes: fewest classes it needs.
     """
 
     __slots__ = ()
@@ -108,8 +108,8 @@ class ExitPolicy(ABC):
         task: Task = "regression" if n_outputs == 1 else "classification"
         if task not in self.tasks:
             raise PolicyError(
-                f"{self.name}: the rule is not defined for {task} ({n_outputs} outputs), only for "
-                f"{' and '.join(sorted(self.tasks))}: choose another policy (python -m harness list policies)"
+                f"{self.name}: the rule is defined for {' and '.join(sorted(self.tasks))} only, and this table is a "
+                f"{task} (C = {n_outputs}): choose one of {', '.join(_defined_for(task))}"
             )
         level = self.level
         if isinstance(level, tuple) and len(level) != n_exits - 1:
@@ -165,4 +165,10 @@ class ExitPolicy(ABC):
 
 def decided(answer: Answer) -> NDArray[np.int64] | NDArray[np.float64]:
     """Turn an answer into predictions [B]: a distribution [B, C] becomes its first largest class."""
-    return answer.argmax(axis=1) if answer.ndim == 2 else answer  # type: ignore[return-value]
+    return answer.argmax(axis=1) if answer.ndim == 2 else answer
+
+
+def _defined_for(task: Task) -> list[str]:
+    from policies.registry import catalogue  # the registry imports this module
+
+    return [name for name, cls in catalogue().items() if task in cls.tasks]

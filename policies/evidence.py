@@ -144,8 +144,10 @@ def summarise(logits: NDArray[np.float32] | Floats) -> dict[str, NDArray[np.gene
     """
     if logits.shape[1] == 1:
         return {"value": logits[:, 0].astype(np.float64)}
+    if len(logits) == 1:  # numpy adds up a lone column in another order; every batch size gives the same bits
+        return {name: values[:1] for name, values in summarise(np.concatenate([logits, logits])).items()}
     label = np.argmax(logits, axis=1)
-    z = np.ascontiguousarray(logits.T, dtype=np.float64)  # [C, B]: reductions over classes run along whole rows
+    z = np.array(logits.T, dtype=np.float64, order="C")  # [C, B]: reductions over classes run along whole rows
     top = z.max(axis=0)
     z -= top
     e = np.exp(z)
@@ -164,12 +166,14 @@ def summarise(logits: NDArray[np.float32] | Floats) -> dict[str, NDArray[np.gene
 
 
 def softmax(logits: NDArray[np.float32] | Floats) -> Floats:
-    """Softmax over the last axis in float64."""
-    z = logits.astype(np.float64)
-    z -= z.max(axis=-1, keepdims=True)
+    """Return the softmax [B, C] of logits [B, C] in float64, stored class by class (the transpose is contiguous)."""
+    if len(logits) == 1:  # as in summarise
+        return softmax(np.concatenate([logits, logits]))[:1]
+    z = np.array(logits.T, dtype=np.float64, order="C")
+    z -= z.max(axis=0)
     np.exp(z, out=z)
-    z /= z.sum(axis=-1, keepdims=True)
-    return z
+    z /= z.sum(axis=0)
+    return z.T
 
 
 @dataclass(slots=True)
@@ -223,6 +227,7 @@ class EvidenceTable:
         if name == "probs":
             if exit_index not in self._probs:
                 self._probs[exit_index] = softmax(table.logits[:, exit_index])
+                self._probs[exit_index].setflags(write=False)
             return self._probs[exit_index]
         if name == "logits":
             return table.logits[:, exit_index]
@@ -251,4 +256,6 @@ def _summarise_table(table: ExitTable) -> dict[str, NDArray[np.generic]]:
                 if name not in result:
                     result[name] = np.empty((n_exits, n), values.dtype)
                 result[name][exit_index, rows] = values
+    for values in result.values():
+        values.setflags(write=False)  # shared by all policies
     return result

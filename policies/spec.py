@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Mapping
 
 from policies.base import ExitPolicy
 from policies.errors import PolicyError, unknown_name_text
@@ -46,11 +48,22 @@ def parse_policy(text: str) -> ExitPolicy:
             its domain.
     """
     name, parameters = split_spec(text)
-    cls = policy_class(name)
-    known = [f.name for f in parameter_fields(cls)]
-    for parameter in parameters:
-        if parameter not in known:
-            raise PolicyError(f"policy '{name}': " + unknown_name_text("parameter", parameter, known))
+    return build(policy_class(name), parameters)
+
+
+def build(cls: type[ExitPolicy], parameters: Mapping[str, Value]) -> ExitPolicy:
+    """Build a policy of a known class from its parameters.
+
+    Raises:
+        PolicyError: an unknown or missing parameter, or a value outside its domain.
+    """
+    known = {f.name: f for f in parameter_fields(cls)}
+    for name in parameters:
+        if name not in known:
+            raise PolicyError(f"policy '{cls.name}': " + unknown_name_text("parameter", name, known))
+    missing = [name for name, f in known.items() if f.default is dataclasses.MISSING and name not in parameters]
+    if missing:
+        raise PolicyError(f"policy '{cls.name}' needs a value for {' and '.join(missing)}: {cls.name}({missing[0]}=…)")
     return cls(**parameters)
 
 
