@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from policies.errors import PolicyError
 from policies.evidence import Evidence
-from policies.parameters import Threshold, check_parameters, learned_fields
+from policies.parameters import Threshold, check_parameters, is_per_exit, learned_fields
 from policies.table import CalibrationTable, ExitTable
 
 State = dict[str, NDArray[Any]]
@@ -117,6 +117,13 @@ class ExitPolicy(ABC):
                 f"{self.name}: {self.knob} has {len(level)} numbers, but a network of {n_exits} exits needs "
                 f"{n_exits - 1} (the last exit always answers) or one for all"
             )
+        for spec in learned_fields(self):
+            value = getattr(self, spec.name)
+            if is_per_exit(spec) and value is not None and len(value) != n_exits:
+                raise PolicyError(
+                    f"{self.name}: it was fitted on {len(value)} exits, but this table has {n_exits}: "
+                    "fit it on calibration samples of the same network"
+                )
 
     def require_fitted(self) -> None:
         """Raise a PolicyError sentence if the policy still waits for calibration data."""

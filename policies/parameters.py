@@ -46,9 +46,18 @@ def knob(*, low: float = -math.inf, high: float = math.inf) -> Any:
     return parameter(None, low=low, high=high)
 
 
-def learned() -> Any:
-    """Declare what ``learn`` fills in from calibration data: not a parameter, None before fitting."""
-    return dataclasses.field(default=None, repr=False, compare=False, kw_only=True, metadata={_LEARNED: True})
+def learned(*, per_exit: bool = True) -> Any:
+    """Declare what ``learn`` fills in from calibration data: not a parameter, None before fitting.
+
+    Args:
+        per_exit: whether its length is the number of exits, which is then checked against every table.
+    """
+    return dataclasses.field(default=None, repr=False, compare=False, kw_only=True, metadata={_LEARNED: per_exit})
+
+
+def is_per_exit(spec: dataclasses.Field[Any]) -> bool:
+    """Whether a learned field has one entry an exit."""
+    return bool(spec.metadata[_LEARNED])
 
 
 def parameter_fields(policy: object) -> Iterator[dataclasses.Field[Any]]:
