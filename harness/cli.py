@@ -20,7 +20,6 @@ from harness.options import (
     Out,
     Policies,
     Quiet,
-    Reuse,
     ReuseOption,
     Seed,
     Suite,
@@ -45,7 +44,7 @@ def run(
     suite: Suite = None,
     seed: Seed = None,
     out: Out = RESULTS,
-    reuse: ReuseOption = Reuse.missing,
+    reuse: ReuseOption = "missing",
     device: Device = "cpu",
     live: Annotated[bool, typer.Option("--live/--no-live", help="Confirm on the real models.")] = True,
     quiet: Quiet = False,
@@ -57,7 +56,7 @@ def run(
     if not (everything or only or suite):
         raise UserError("nothing to run: give --all, --suite NAME or --only PATTERN (see: python -m harness plan)")
     options = RunOptions(
-        out=out, suites=tuple(suite or ()), only=only, seeds=tuple(seed or ()), reuse=reuse.value, device=device,
+        out=out, suites=tuple(suite or ()), only=only, seeds=tuple(seed or ()), reuse=reuse, device=device,
         live=live, arguments=tuple(sys.argv[1:]),
     )  # fmt: skip
     console = Console(quiet=quiet)
@@ -111,16 +110,17 @@ def collect(
     *,
     features: Annotated[bool, typer.Option("--features", help="Also keep the pooled state of every exit.")] = False,
     out: Out = RESULTS,
-    reuse: ReuseOption = Reuse.missing,
+    reuse: ReuseOption = "missing",
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Run the network of one cell once and cache the logits of every exit."""
-    from harness.networks import CollectOptions, collect_cell
+    from harness.cache.collect import CollectOptions
+    from harness.networks import collect_cell
     from harness.plans import find_cell
 
     console = Console(quiet=quiet)
-    options = CollectOptions(reuse=reuse.value, device=device, features=features)
+    options = CollectOptions(reuse=reuse, device=device, features=features, quiet=quiet)
     console.data(collect_cell(find_cell(cell, out), out, options, console))
 
 
@@ -212,13 +212,22 @@ def import_(
     *,
     name: Annotated[str, typer.Option("--name", help="Name of the new cell.")],
     calibration: Calibration = None,
+    calibration_share: Annotated[
+        float | None, typer.Option("--calibration-share", help="Hold this share of the table out for calibration.")
+    ] = None,
     metric: MetricOption = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an imported cell of that name.")] = False,
     out: Out = RESULTS,
 ) -> None:
     """Add your own table as a cell, so that every table, plot and test includes it."""
+    from harness.cache.import_ import CalibrationShare
+    from harness.errors import UserError
     from harness.tables import import_cell
 
-    Console().data(import_cell(file, name, calibration=calibration, metric=metric, out=out))
+    if calibration is not None and calibration_share is not None:
+        raise UserError("give --calibration FILE or --calibration-share NUMBER, not both")
+    source = CalibrationShare(calibration_share) if calibration_share is not None else calibration
+    Console().data(import_cell(file, name, calibration=source, metric=metric, replace=replace, out=out))
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +16,10 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     from backbones.base import MultiExitModel
     from backbones.samples import Samples
+    from harness.cache.cell import SplitName
+    from harness.cache.collect import CollectOptions, SplitData
 
 TRAINING_LOG = "training.json"
-
-
-@dataclass(frozen=True, slots=True)
-class CollectOptions:
-    """How a cell is collected.
-
-    Attributes:
-        reuse: missing, always or never.
-        device: of torch.
-        features: also keep the pooled state of every exit (float16).
-        batch_size: samples a forward pass; not part of the cache key.
-    """
-
-    reuse: str = "missing"
-    device: str = "cpu"
-    features: bool = False
-    batch_size: int = 64
 
 
 def require_device(device: str) -> None:
@@ -107,6 +91,8 @@ def _train(cell: Cell, data: TaskData, folder: Path, *, device: str, console: Co
         raise UserError(f"cell '{cell.id}' is an imported table: there is no network to train")
     require_device(device)
     arguments = dict(cell.arguments)
+    if data.spec.max_length is not None:
+        arguments.setdefault("max_length", data.spec.max_length)
     model = build(cell.builder, data.spec.n_outputs, seed=cell.seed, **arguments)
     adapters = None if training.adapters is None else LoraSettings(**training.adapters.model_dump())
     if adapters is not None:
@@ -126,6 +112,63 @@ def _train(cell: Cell, data: TaskData, folder: Path, *, device: str, console: Co
     write_file(cell.paths.checkpoint / TRAINING_LOG, [(json.dumps(summary, indent=2, sort_keys=True) + "\n").encode()])
     discard_state(folder)
     return summary
+
+
+def collect_cell(entry: CellStatus, out: Path, options: CollectOptions, console: Console) -> dict[str, Any]:
+    """Run the network of a cell once over calibration and test; a failure is recorded before it is raised.
+
+    Returns:
+        Cell, folder, and samples and sha256 of each split.
+    """
+    from backbones.checkpoints import load_checkpoint, read_config
+    from harness.cache.cell import CellFacts
+    from harness.cache.collect import collect
+    from harness.cache.digest import CellIdentity
+
+    cell = entry.cell
+    if cell.builder is None or cell.seed is None:
+        raise UserError(f"cell '{cell.id}' is an imported table: its logits came with it")
+    if options.reuse != "always":
+        _require_computable(entry)
+        require_device(options.device)
+    with _Recorded(out, cell, "collect"):
+        data = load_task(cell.dataset)
+        config = read_config(cell.paths.checkpoint)
+        facts = CellFacts(
+            cell=cell.id,
+            suite=cell.suite,
+            backbone=cell.backbone,
+            dataset=cell.dataset,
+            seed=cell.seed,
+            task=cell.task,
+            metric=cell.metric,
+            class_names=data.class_names,
+        )
+        identity = CellIdentity(
+            backbone=config["backbone"],
+            arguments=config["arguments"],
+            weights=config["weights_digest"],
+            dataset=cell.dataset,
+            revision=data.revision,
+            transform={"max_length": data.spec.max_length},
+        )
+        splits: dict[SplitName, SplitData] = {"calibration": data.calibration, "test": data.test}
+        done = collect(
+            cell.paths.cache,
+            facts,
+            identity,
+            model=lambda: load_checkpoint(cell.paths.checkpoint),
+            splits=splits,
+            options=options,
+            notify=console.say,
+        )
+    return {
+        "cell": cell.id,
+        "folder": str(cell.paths.cache),
+        "splits": {
+            name: {"n": record.shape[0], "sha256": record.sha256} for name, record in done.manifest.splits.items()
+        },
+    }
 
 
 def _trained(cell: Cell, log: dict[str, Any], *, now: bool) -> dict[str, Any]:

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
-
-
-class Reuse(StrEnum):
-    """What to do with caches that are already there."""
-
-    missing = "missing"
-    always = "always"
-    never = "never"
 
 
 class Listing(StrEnum):
@@ -29,6 +21,7 @@ class Listing(StrEnum):
 Json = Annotated[bool, typer.Option("--json", help="Data on stdout as JSON, also in a terminal.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing to people but errors.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Results folder: caches, checkpoints, tables, plots.")]
+Reuse = Literal["missing", "always", "never"]
 ReuseOption = Annotated[
     Reuse, typer.Option("--reuse", help="missing: compute what is absent; always: compute nothing; never: all anew.")
 ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.cache.atomic import write_file
 from harness.cache.store import write_decisions
@@ -28,7 +28,7 @@ class RunOptions:
     suites: tuple[str, ...] = ()
     only: str | None = None
     seeds: tuple[int, ...] = ()
-    reuse: str = "missing"
+    reuse: Literal["missing", "always", "never"] = "missing"
     device: str = "cpu"
     live: bool = True
     arguments: tuple[str, ...] = ()
@@ -87,13 +87,15 @@ def _compute(entry: CellStatus, options: RunOptions, console: Console) -> None:
         return
     if entry.status == "cached" and options.reuse == "missing":
         return
-    from harness.networks import CollectOptions, collect_cell, train_cell
+    from harness.cache.collect import CollectOptions
+    from harness.networks import collect_cell, train_cell
 
     anew = options.reuse == "never"
     with _visible(entry, "train", options, console) as stage:
         train_cell(entry, options.out, device=options.device, force=anew, console=console)
         stage.name = "collect"
-        collect_cell(entry, options.out, CollectOptions(reuse=options.reuse, device=options.device), console)
+        collecting = CollectOptions(reuse=options.reuse, device=options.device, quiet=console.quiet)
+        collect_cell(entry, options.out, collecting, console)
 
 
 def _evaluations(

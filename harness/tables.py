@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cache.import_ import import_table
+from harness.cache.import_ import CalibrationShare, import_table
 from harness.cache.store import read_table, write_decisions
 from harness.console import Console
 from harness.errors import UserError
@@ -98,12 +98,16 @@ def curve_table(path: Path, spec: str, *, calibration: Path | None, metric: str 
     console.show(data, title, columns, rows[::step])
 
 
-def import_cell(path: Path, name: str, *, calibration: Path | None, metric: str | None, out: Path) -> dict[str, Any]:
+def import_cell(
+    path: Path, name: str, *, calibration: Path | CalibrationShare | None, metric: str | None, replace: bool, out: Path
+) -> dict[str, Any]:
     """Add a table file as a cell."""
-    table = read_table(path, TestTable)
-    main = main_metric(table, metric)
-    folder = import_table(path, name, calibration=calibration, results_folder=out, metric=main.name)
-    return {"cell": name, "folder": str(folder), "n": table.n, "n_exits": table.n_exits, "metric": main.name}
+    main = main_metric(read_table(path, TestTable), metric)
+    cell = import_table(
+        path, name, results_folder=out, calibration=calibration, metric=main.name, replace=replace
+    )  # fmt: skip
+    splits = {split: record.shape[0] for split, record in cell.manifest.splits.items()}
+    return {"cell": name, "folder": str(cell.folder), "splits": splits, "metric": main.name}
 
 
 def main_metric(table: ExitTable, name: str | None) -> Metric:

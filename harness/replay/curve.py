@@ -91,8 +91,9 @@ def trade_off(policy: ExitPolicy, table: ExitTable, metric: Metric) -> TradeOff:
         resting, moves = _moves(policy, evidence, metric, units, origin)
         start = start + resting.sum(axis=0)
         blocks.extend(moves)
-    readiness = np.concatenate([b.readiness for b in blocks])
-    change = np.concatenate([b.change for b in blocks])
+    start = np.atleast_1d(start)
+    readiness = np.concatenate([np.empty(0), *(b.readiness for b in blocks)])
+    change = np.concatenate([np.empty((0, start.size)), *(b.change for b in blocks)])
     order = np.argsort(-readiness)
     readiness = readiness[order]
     sums = start + np.cumsum(change[order], axis=0)
@@ -175,8 +176,8 @@ def _levels(policy: ExitPolicy, readiness: Floats) -> Floats:
 def _beyond(policy: ExitPolicy, readiness: Floats) -> float:
     """A knob value at which nobody leaves early."""
     domain = _domain(policy)
-    if len(readiness) == 0:
-        return domain.high if policy.grows() else domain.low
+    if len(readiness) == 0:  # no value of the knob makes a difference
+        return domain.low if math.isfinite(domain.low) else 0.0
     highest = float(readiness[0])
     if _knob_is_integer(policy):
         return highest + 1 if policy.grows() else -highest - 1
