@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from harness.report.display import short_spec
-from harness.report.frame import HISTOGRAMS, RESULTS, ReportError, Rows, check_rows, headline_rows, records
+from harness.report.frame import HISTOGRAMS, RESULTS, ReportError, Rows, check_cells, headline_rows, records
 from harness.report.style import INK, MUTED, styled
 
 _COLUMNS = (5, 4, 3)  # the widest that leaves the fewest gaps
@@ -30,10 +30,9 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
     Raises:
         ReportError: The cell has no histogram.
     """
-    shares = check_rows(histograms, HISTOGRAMS)
-    shares = shares[shares["cell"] == cell]
-    rows = headline_rows(check_rows(results, RESULTS))
-    rows = rows[(rows["cell"] == cell) & (rows["policy_name"] != "final") & rows["policy"].isin(set(shares["policy"]))]
+    shares = check_cells(histograms, HISTOGRAMS, [cell])
+    rows = headline_rows(check_cells(results, RESULTS, [cell]))
+    rows = rows[(rows["policy_name"] != "final") & rows["policy"].isin(set(shares["policy"]))]
     rows = rows.drop_duplicates("policy")
     if not len(rows):
         raise ReportError(f"There is no exit histogram of '{cell}'; give its rows in 'results' and 'histograms'.")

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
 
-from harness.report.frame import CURVES, EXITS, RESULTS, ReportError, Rows, check_rows, groups
-from harness.report.plot_trade_off import CHOSEN_NOTE, legend_entries, trade_off, trade_off_data
+from harness.report.frame import EXITS, ReportError, Rows, check_rows, groups
+from harness.report.plot_trade_off import CHOSEN_NOTE, draw_trade_off, legend_entries, trade_off_data
 from harness.report.style import HIGHLIGHT, MUTED, styled
 
 
@@ -34,8 +34,7 @@ def overview(
     Raises:
         ReportError: There is no group to draw, or one that was asked for is unknown.
     """
-    rows = (check_rows(results, RESULTS), check_rows(curves, CURVES), check_rows(exits, EXITS))
-    known = groups(rows[2])
+    known = groups(check_rows(exits, EXITS))
     chosen = list(only) if only is not None else list(known)[:3]
     if not chosen or (unknown := [group for group in chosen if group not in known]):
         asked = f"of {', '.join(unknown)}" if chosen else "at all"
@@ -47,8 +46,8 @@ def overview(
         data = []
         for axes, group in zip(panels, chosen, strict=True):
             cells = known[group]
-            trade_off(*rows, cells, highlight=highlight, ax=axes, with_legend=False)
-            data.append(trade_off_data(*rows, cells))
+            data.append(trade_off_data(results, curves, exits, cells))
+            draw_trade_off(axes, data[-1], highlight)
             axes.set_xlabel("speed-up by layers (exits / mean exit)" if len(chosen) <= 3 else "speed-up by layers")
             backbone, _, dataset = group.rpartition(".")
             seeds = f", {len(cells)} seeds" if len(cells) > 1 else ""

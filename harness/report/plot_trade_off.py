@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from harness.report.display import metric_label, metric_scale
-from harness.report.frame import CURVES, EXITS, RESULTS, ReportError, Rows, causal_mask, check_rows, headline_rows
+from harness.report.frame import CURVES, EXITS, RESULTS, ReportError, Rows, causal_mask, check_cells, headline_rows
 from harness.report.style import BAND, HIGHLIGHT, INK, MUTED, QUIET, new_axes, policy_marks, styled
 
 Floats = NDArray[np.float64]
@@ -77,8 +77,8 @@ def trade_off_data(results: Rows, curves: Rows, exits: Rows, cells: Sequence[str
     Raises:
         ReportError: A cell has no exits.
     """
-    of_cells = {name: frame[frame["cell"].isin(cells)] for name, frame in _checked(results, curves, exits).items()}
-    per_exit = of_cells["exits"]
+    per_exit = check_cells(exits, EXITS, cells)
+    all_curves = check_cells(curves, CURVES, cells)
     if missing := sorted(set(cells) - set(per_exit["cell"])):
         raise ReportError(f"There are no exits of {', '.join(missing)} to draw; give their rows in the frame 'exits'.")
     metric = str(per_exit["metric"].iloc[0])
@@ -86,14 +86,14 @@ def trade_off_data(results: Rows, curves: Rows, exits: Rows, cells: Sequence[str
     static = per_exit.groupby("exit")[["value", "low", "high", "layers"]].mean()
     final = static.iloc[-1]
     lines: dict[str, list[Line]] = {}
-    causal_curves = of_cells["curves"][causal_mask(of_cells["curves"])]
+    causal_curves = all_curves[causal_mask(all_curves)]
     for (name, _), rows in causal_curves.groupby(["policy_name", "knob"], sort=False):
         n_exits = float(final["layers"])
         lines.setdefault(str(name), []).append(_mean_line([one for _, one in rows.groupby("cell")], n_exits, scale))
     points: dict[str, list[Point]] = {}
     oracle: dict[str, Point] = {}
-    heads = headline_rows(of_cells["results"])
-    for (name, causal, operating), rows in heads.groupby(["policy_name", "causal", "operating"], sort=False):
+    heads = headline_rows(check_cells(results, RESULTS, cells))
+    for (name, causal, _), rows in heads.groupby(["policy_name", "causal", "operating"], sort=False):
         # several instances of one rule (patience 1, 2, ...) are several points; seeds of one instance are one
         ranked = rows.assign(instance=rows.groupby("cell").cumcount())
         for _, same in ranked.groupby("instance"):
@@ -102,7 +102,6 @@ def trade_off_data(results: Rows, curves: Rows, exits: Rows, cells: Sequence[str
                 points.setdefault(str(name), []).append(point)
             else:
                 oracle[str(name)] = point
-        del operating
     return TradeOffData(
         label=metric_label(metric),
         curves=lines,
@@ -114,14 +113,6 @@ def trade_off_data(results: Rows, curves: Rows, exits: Rows, cells: Sequence[str
         oracle=oracle,
         n_seeds=len(set(cells)),
     )
-
-
-def _checked(results: Rows, curves: Rows, exits: Rows) -> dict[str, pd.DataFrame]:
-    return {
-        "results": check_rows(results, RESULTS),
-        "curves": check_rows(curves, CURVES),
-        "exits": check_rows(exits, EXITS),
-    }
 
 
 def _mean_line(seeds: list[pd.DataFrame], n_layers: float, scale: float) -> Line:
@@ -190,8 +181,7 @@ def trade_off(
     data = trade_off_data(results, curves, exits, names)
     with styled():
         figure, axes = new_axes(ax, (7.6, 4.5))
-        view = choose_view(data, highlight)
-        _draw(axes, data, view, highlight)
+        draw_trade_off(axes, data, highlight)
         if ax is None:
             seeds = f", mean of {data.n_seeds} seeds" if data.n_seeds > 1 else ""
             axes.set_title(f"{names[0] if len(names) == 1 else names[0].rpartition('.')[0]}{seeds}")
@@ -215,7 +205,9 @@ def _named_others(data: TradeOffData, highlight: tuple[str, ...]) -> str:
     return textwrap.fill(f"others: {names}", 24, subsequent_indent="  ")
 
 
-def _draw(axes: Axes, data: TradeOffData, view: View, highlight: tuple[str, ...]) -> None:
+def draw_trade_off(axes: Axes, data: TradeOffData, highlight: tuple[str, ...]) -> None:
+    """Draw gathered data into axes, without title and legend; call it under the style."""
+    view = choose_view(data, highlight)
     axes.set_xscale("log")
     axes.set_xlim(*view.speedup)
     axes.set_ylim(*view.metric)

@@ -78,6 +78,14 @@ def png_bytes(figure: Figure, dpi: int = 130) -> bytes:
     return buffer.getvalue()
 
 
+def webp_bytes(figure: Figure, dpi: int = 150) -> bytes:
+    """Render a figure as lossless WebP for the page: the same pixels as PNG at less than half the size."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"lossless": True, "method": 4})
+    return buffer.getvalue()
+
+
 def pdf_bytes(figure: Figure) -> bytes:
     """Render a figure as PDF with its text as text; no date and no program name inside."""
     buffer = io.BytesIO()
@@ -89,7 +97,9 @@ def pdf_bytes(figure: Figure) -> bytes:
 def save(figure: Figure, path: Path, *, dpi: int = 130) -> list[Path]:
     """Write ``<path>.png`` and ``<path>.pdf`` and give both paths; the same figure gives the same bytes."""
     # with_suffix would take the seed of a cell id for a suffix
-    return [
-        write_bytes(path.parent / f"{path.name}.png", png_bytes(figure, dpi)),
-        write_bytes(path.parent / f"{path.name}.pdf", pdf_bytes(figure)),
-    ]
+    png = write_bytes(path.parent / f"{path.name}.png", png_bytes(figure, dpi))
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")  # everything is in its place now; placing it again would cost a second
+    pdf = write_bytes(path.parent / f"{path.name}.pdf", pdf_bytes(figure))
+    figure.set_layout_engine(layout)
+    return [png, pdf]

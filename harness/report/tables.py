@@ -248,11 +248,18 @@ def to_markdown(table: Table) -> str:
 def to_latex(table: Table) -> str:
     """Give the table as a LaTeX longtable; it needs the packages booktabs and longtable."""
     styler = table.shown.style.format(escape="latex").format_index(escape="latex", axis=1).hide(axis="index")
-    styles = pd.DataFrame("", index=table.shown.index, columns=table.shown.columns)
-    for name in table.shown.columns:
-        styles[name] = "texttt:--rwrap;" if name in CODE_COLUMNS else ""
-    for position, name in table.bold:
-        styles.loc[position, name] = f"{styles.loc[position, name]}textbf:--rwrap;"
+    styles = pd.DataFrame(
+        {
+            name: [
+                ("texttt:--rwrap;" if name in CODE_COLUMNS else "")
+                + ("textbf:--rwrap;" if (i, name) in table.bold else "")
+                for i in range(len(table.shown))
+            ]
+            for name in table.shown.columns
+        },
+        index=table.shown.index,
+        dtype=object,
+    )
     text = styler.apply(lambda _: styles, axis=None).to_latex(
         hrules=True, environment="longtable", column_format="l" * len(table.shown.columns)
     )
