@@ -12,7 +12,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,10 @@ State = dict[str, NDArray[Any]]
 Score = NDArray[np.float64]
 Answer = NDArray[Any]
 """Predictions [B] (class ids, or values for regression), or a distribution [B, C]."""
+ABSTAINED = -1
+"""Predicted "class" of a sample that leaves without an answer."""
 Task = Literal["classification", "regression"]
+Learned = TypeVar("Learned")
 Comparison = Literal[">=", ">", "<=", "<"]
 
 _COMPARE: dict[str, Callable[[Score, float], NDArray[np.bool_]]] = {
@@ -47,6 +50,7 @@ class ExitPolicy(ABC):
         knob: the parameter compared with the score (None: leaves when the score is at least 1).
         causal: False only for references that see labels or later exits.
         tasks: which tables the literature defines the rule for.
+        abstains: whether a sample may leave without an answer (prediction -1).
     """
 
     __slots__ = ()
@@ -56,6 +60,7 @@ class ExitPolicy(ABC):
     knob: ClassVar[str | None] = "threshold"
     causal: ClassVar[bool] = True
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
+    abstains: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -102,6 +107,17 @@ class ExitPolicy(ABC):
     def check(self, table: ExitTable) -> None:
         """Raise a PolicyError sentence if this rule cannot run on such a table."""
         self.check_shape(table.n_exits, table.n_outputs)
+        if "features" in self.needs and table.features is None:
+            raise PolicyError(
+                f"{self.name}: the rule reads the features of every exit, which this table does not have: "
+                "collect it with --features"
+            )
+        for signal in sorted(name.removeprefix("signals.") for name in self.needs if name.startswith("signals.")):
+            if signal not in table.signals:
+                raise PolicyError(
+                    f"{self.name}: the rule reads the signal '{signal}', which this table does not have "
+                    f"(it has {', '.join(sorted(table.signals)) or 'none'})"
+                )
 
     def check_shape(self, n_exits: int, n_outputs: int) -> None:
         """Raise a PolicyError sentence if the rule does not suit L exits and C outputs."""
@@ -127,8 +143,18 @@ class ExitPolicy(ABC):
 
     def require_fitted(self) -> None:
         """Raise a PolicyError sentence if the policy still waits for calibration data."""
-        if self.learns() and any(getattr(self, f.name) is None for f in learned_fields(self)):
+        for spec in learned_fields(self):
+            self.known(getattr(self, spec.name))
+
+    def known(self, learned: Learned | None) -> Learned:
+        """Return what a learned field holds.
+
+        Raises:
+            PolicyError: the policy has not been fitted.
+        """
+        if learned is None:
             raise PolicyError(f"{self.name}: the rule learns from calibration data: give a calibration table")
+        return learned
 
     def require_ready(self) -> None:
         """Raise a PolicyError sentence if the policy still waits for calibration data or an operating point."""

@@ -62,9 +62,7 @@ class BeemA(ExitPolicy):
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
         """Score: the sum over the current run of equal labels."""
-        if self.weights is None:
-            self.require_fitted()
-        return accumulate(state, evidence, self.weights[evidence.exit_index])  # type: ignore[index]
+        return accumulate(state, evidence, float(self.known(self.weights)[evidence.exit_index]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,8 @@ from policies.table import ExitTable, Floats, Ints
 
 QUANTITIES = ("label", "confidence", "entropy", "margin", "logsumexp", "value")
 """Per-sample numbers of one exit; ``value`` is the output of a regression table (C = 1)."""
-EXTRAS = ("probs", "logits", "features", "signals", "truth")
-"""Larger or rarer inputs a policy may need; ``truth`` is for references that peek."""
+EXTRAS = ("probs", "logits", "features", "signals", "truth", "final")
+"""Larger or rarer inputs a policy may need; ``truth`` and ``final`` are for references that peek."""
 
 _CHUNK_BYTES = 2 << 20  # a chunk of float64 logits of one exit that stays in the second-level cache
 
@@ -127,6 +128,11 @@ class Evidence:
         """Labels [B]; only handed to policies that say ``causal = False``."""
         return self._get("truth")  # type: ignore[return-value]
 
+    @property
+    def final(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """Answers of the last exit [B]; only handed to policies that say ``causal = False``."""
+        return self._get("final")  # type: ignore[return-value]
+
     def signal(self, name: str) -> NDArray[np.float32]:
         """A named per-exit signal of the table [B]."""
         return self._get(f"signals.{name}")  # type: ignore[return-value]
@@ -137,7 +143,7 @@ class Evidence:
         return self.value if self.n_outputs == 1 else self.label
 
 
-def summarise(logits: NDArray[np.float32] | Floats) -> dict[str, NDArray[np.generic]]:
+def summarise(logits: NDArray[np.float32] | Floats) -> dict[str, NDArray[Any]]:
     """Return all quantities of logits [B, C] (module docstring) at once, class-major for speed.
 
     Shapes: logits [B, C]; every result [B].
@@ -176,6 +182,16 @@ def softmax(logits: NDArray[np.float32] | Floats) -> Floats:
     return z.T
 
 
+def log_softmax(logits: NDArray[np.float32] | Floats) -> Floats:
+    """Return the logarithm of the softmax [B, C] in float64, stored class by class; finite for finite logits."""
+    if len(logits) == 1:
+        return log_softmax(np.concatenate([logits, logits]))[:1]
+    z = np.array(logits.T, dtype=np.float64, order="C")
+    z -= z.max(axis=0)
+    z -= np.log(np.exp(z).sum(axis=0))
+    return z.T
+
+
 @dataclass(slots=True)
 class EvidenceTable:
     """Evidence of every exit of a table, computed once and shared by all policies.
@@ -204,8 +220,11 @@ class EvidenceTable:
         return self._summaries[name]
 
     def at(self, exit_index: int, *, truth: bool = False) -> Evidence:
-        """Return the evidence of one exit for all samples; with labels only if ``truth``."""
-        known = {"truth": self.table.labels} if truth else {}
+        """Return the evidence of one exit for all samples; with labels and final answers only if ``truth``."""
+        known: dict[str, NDArray[np.generic]] = {}
+        if truth:
+            answer = "value" if self.table.task == "regression" else "label"
+            known = {"truth": self.table.labels, "final": self.quantity(answer)[-1]}
         return Evidence(
             exit_index,
             n_exits=self.table.n_exits,
@@ -240,8 +259,8 @@ class EvidenceTable:
             if signal is None:
                 raise PolicyError(f"the table has no {name}; it has {', '.join(sorted(table.signals)) or 'no signals'}")
             return signal[:, exit_index]
-        if name == "truth":
-            raise PolicyError("labels are only handed to references that declare `causal = False`")
+        if name in ("truth", "final"):
+            raise PolicyError("labels and later exits are only handed to references that declare `causal = False`")
         raise PolicyError(f"there is no evidence called '{name}'; known: {', '.join(QUANTITIES + EXTRAS)}")
 
 

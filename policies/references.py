@@ -109,3 +109,48 @@ class Oracle(ExitPolicy):
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
         """Score: 1 where the exit is right."""
         return state, (evidence.label == evidence.truth).astype(np.float64), evidence.label
+
+
+@dataclass(frozen=True, slots=True)
+class HashExit(ExitPolicy):
+    """Let a hash of the sample id pick the exit: one of the first ``buckets``, all equally likely.
+
+    exit = 1 + floor(buckets * u), u in (0, 1) from the id and the seed; mean exit (buckets + 1) / 2. The score of exit
+    i is the largest number of buckets with which the sample leaves there or before. More buckets than exits: everybody
+    is answered by the last.
+
+    Reference: the idea of HashEE (Sun et al., Findings of ACL 2022), that a hash may do as well as a confidence, at the
+    level of samples. HashEE itself hashes tokens, which changes the forward pass and cannot be replayed.
+    """
+
+    buckets: int | None = knob(low=1)
+    seed: int = parameter(0, low=0)
+    name = "hash_exit"
+    needs = frozenset({"label"})
+    knob = "buckets"
+    tasks = frozenset({"classification", "regression"})
+
+    def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
+        """Score: the largest number of buckets that still lets the sample leave."""
+        u = uniform(evidence.sample_ids, self.seed)
+        score = np.ceil((evidence.exit_index + 1) / u) - 1  # buckets * u < i
+        return state, np.minimum(score, evidence.n_exits), evidence.answer
+
+
+@dataclass(frozen=True, slots=True)
+class AgreesWithFinal(ExitPolicy):
+    """Leave at the first exit that agrees with the last. Sees the last exit: a bound, not a policy.
+
+    argmax p_i = argmax p_L.
+
+    Reference: the upper bound of rules that promise consistency with the full network (CATs, CALM), without labels.
+    """
+
+    name = "agrees_with_final"
+    needs = frozenset({"label", "final"})
+    knob = None
+    causal = False
+
+    def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
+        """Score: 1 where the exit says what the last exit will say."""
+        return state, (evidence.label == evidence.final).astype(np.float64), evidence.label
