@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from harness import PROTOCOL_VERSION, __version__
 from harness.cache.cell import open_cell
 from harness.cells.plan import CellStatus
 from harness.console import Console
@@ -14,11 +15,6 @@ from harness.evaluate import Evaluation, evaluate
 from harness.frames import Frames
 from harness.live_results import LiveRow, read_live
 from harness.plans import chosen_cells, policies_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-OVERVIEW = "overview"
 
 
 def evaluate_cell(entry: CellStatus) -> Evaluation:
@@ -53,79 +49,52 @@ def publish(
         import tabulate as _tabulate  # noqa: F401
     except ImportError as error:
         raise missing_extra("report", error.name or "pandas") from error
-    from harness.report.frame import CURVES, EXITS, HISTOGRAMS, RESULTS, check_rows
-    from harness.report.tables import all_tables, console_table, write_table
+    from harness.report.frame import CURVES
+    from harness.report.tables import console_table
+    from harness.report.write import check_frames, write_page, write_plots, write_tables
 
     cells = chosen_cells(out, only=only)
-    frames = _frames(cells, out, console, known or {})
-    if not frames.exits:
+    measured = read_live(out)
+    rows = _rows(cells, [] if measured is None else measured.rows, console, known or {})
+    if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
-    results = check_rows(frames.results, RESULTS)
-    exits = check_rows(frames.exits, EXITS)
-    curves = check_rows(pd.DataFrame(frames.curves, columns=list(CURVES.names)), CURVES)
-    histograms = check_rows(frames.histograms, HISTOGRAMS)
-    files: list[Path] = []
-    tables = all_tables(results, exits)
-    for table in tables:
-        files += write_table(table, out / "tables")
-    files += _plots(out / "plots", results, curves=curves, exits=exits, histograms=histograms)
-    files += _page(out, tables)
-    _remove_old(out, files)
-    shown = console_table(results)
-    console.table(shown.title, shown.columns, shown.rows)
-    return {"files": [str(path) for path in files], "cells": len({row["cell"] for row in frames.exits})}
+    curves = pd.DataFrame(rows.curves, columns=list(CURVES.names))
+    frames = check_frames(rows.results, curves, rows.exits, rows.histograms)
+    console.say("writing tables, plots and the page")
+    files = write_tables(frames, out / "tables") + write_plots(frames, out / "plots")
+    _remove_others(files)
+    facts: dict[str, object] = {"harness": __version__, "protocol version": PROTOCOL_VERSION}
+    if measured is not None:
+        facts["timing"] = {"environment": measured.environment, **measured.facts}
+    page = write_page(frames, out / "report.html", facts)
+    shown = console_table(frames.results)
+    console.table("Policies at their operating points, test split", shown.columns, shown.rows)
+    return {
+        "files": [str(path) for path in (*files, page)],
+        "cells": len({row["cell"] for row in rows.exits}),
+        "rows": len(rows.results),
+    }
 
 
-def _frames(cells: list[CellStatus], out: Path, console: Console, known: Mapping[str, Evaluation]) -> Frames:
+def _rows(
+    cells: list[CellStatus], measured: Sequence[LiveRow], console: Console, known: Mapping[str, Evaluation]
+) -> Frames:
     from tqdm import tqdm
 
     frames = Frames()
-    measured = read_live(out)
-    rows = [] if measured is None else measured.rows
     for entry in tqdm(cells, desc="replay", unit="cell", disable=True if console.quiet else None):
         if entry.status != "cached":
             frames.add_without_numbers(entry)
             continue
         evaluation = known.get(entry.cell.id) or evaluate_cell(entry)
-        live: dict[str, LiveRow] = {row.policy: row for row in rows if row.cell == entry.cell.id}
+        live: dict[str, LiveRow] = {row.policy: row for row in measured if row.cell == entry.cell.id}
         frames.add(entry.cell, evaluation, live)
     return frames
 
 
-def _plots(
-    folder: Path, results: pd.DataFrame, *, curves: pd.DataFrame, exits: pd.DataFrame, histograms: pd.DataFrame
-) -> list[Path]:
-    import matplotlib.pyplot as plt
-
-    from harness.report import plots
-    from harness.report.frame import groups
-
-    files: list[Path] = []
-
-    def keep(figure: Any, name: str) -> None:
-        files.extend(plots.save(figure, folder / name))
-        plt.close(figure)
-
-    cells_of = groups(exits)
-    keep(plots.overview(results, curves, exits)[0], OVERVIEW)
-    for group, cells in cells_of.items():
-        keep(plots.trade_off(results, curves, exits, group)[0], f"trade_off_{group}")
-        keep(plots.exit_metric(exits, group)[0], f"exits_{group}")
-        keep(plots.exit_histograms(results, histograms, cells[0])[0], f"histograms_{cells[0]}")
-    if results["speedup_time"].notna().any():
-        keep(plots.time_against_layers(results)[0], "time_against_layers")
-    return files
-
-
-def _page(out: Path, tables: list[Any]) -> list[Path]:
-    from harness.report.page import write_page
-
-    return [write_page(out / "report.html", tables, out / "plots")]
-
-
-def _remove_old(out: Path, files: list[Path]) -> None:
+def _remove_others(files: Sequence[Path]) -> None:
     """Remove tables and plots of earlier reports that this one does not have, so that none goes stale unnoticed."""
-    for folder in (out / "tables", out / "plots"):
+    for folder in {path.parent for path in files}:
         for path in folder.iterdir():
             if path.is_file() and path not in files:
                 path.unlink()

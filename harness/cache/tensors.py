@@ -100,7 +100,7 @@ def read_tensors(path: Path) -> TensorFile:
     """
     try:
         with path.open("rb") as file:
-            start = file.read(_LENGTH_BYTES)
+            start = file.read(_LENGTH_BYTES + 1)
     except FileNotFoundError as error:
         raise UserError(f"there is no file '{path}': check the path") from error
     except IsADirectoryError as error:
@@ -116,7 +116,8 @@ def read_tensors(path: Path) -> TensorFile:
             f"'{path}' is a single numpy array (.npy), which has no labels: "
             "save logits and labels together with np.savez or safetensors.numpy.save_file"
         )
-    if start[0] == 0x80 and len(start) > 1 and start[1] <= 5:
+    # The length of a safetensors header may begin with the same bytes; the "{" after it tells them apart.
+    if start[0] == 0x80 and len(start) > 1 and start[1] <= 5 and start[_LENGTH_BYTES:] != b"{":
         raise _pickled(path)
     return _map_safetensors(path)
 
