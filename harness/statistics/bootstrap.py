@@ -4,22 +4,29 @@ A resample draws n of n samples with replacement; what it draws is a row of coun
 resample is ``counts @ statistics``. The counts depend on n and the seed only, so that all policies, operating points
 and metrics of a cell see the same resamples: every comparison is paired, and asking for one more changes no other.
 
-*Reference:* Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 6 and 13.
+Above 10,000 samples the time would grow without anything gained, so samples are dealt at random into 10,000 units of
+equal size (+-1) and units are drawn instead; the standard error that follows has itself a relative error of 0.7 %.
+
+*Reference:* Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 6 and 13; Wolter, Introduction to
+Variance Estimation (2007), ch. 2 (random groups).
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.replay.metrics import Floats, Metric, Numbers
 
 # Entries of one chunk of weights: 8 MB of float64, which stays in cache while it is filled and multiplied.
 _CHUNK_ENTRIES = 1 << 20
+MOST_UNITS = 10_000
 # Whole numbers below this are exact in float32, sums and products included.
 _EXACT_FLOAT32 = 1 << 24
 
@@ -40,12 +47,25 @@ def rng(*components: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed_of(*components)))
 
 
+def deal(n: int, seed: int) -> NDArray[np.intp] | None:
+    """Return the unit each of n samples is dealt to ``[n]``, or None where every sample is a unit of its own."""
+    if n <= MOST_UNITS:
+        return None
+    dealt: NDArray[np.intp] = rng("units", seed).permutation(n) % MOST_UNITS
+    return dealt
+
+
+def sums_of_units(columns: Floats, unit: NDArray[np.intp]) -> Floats:
+    """Return the sums ``[units, K]`` of the samples' columns ``[n, K]`` over each unit."""
+    return np.stack([np.bincount(unit, column, MOST_UNITS) for column in columns.T], axis=-1)
+
+
 @dataclass(frozen=True, slots=True)
 class Resamples:
     """The bootstrap resamples of n samples; a description, drawn anew (and alike) each time it is used.
 
     Attributes:
-        n: Number of samples.
+        n: Number of samples; any number of them costs at most what 10,000 do.
         seed: Seed, e.g. from ``seed_of``; store it with what was computed.
         count: Number of resamples R.
     """
@@ -61,17 +81,27 @@ class Resamples:
             )
 
     def weights(self) -> Iterator[Floats]:
-        """Yield chunks ``[r, n]`` of how often each resample draws each sample; every row sums to n."""
+        """Yield chunks ``[r, n]`` of how often each resample draws each sample (rows sum to n if n <= 10,000)."""
+        unit = deal(self.n, self.seed)
+        for drawn in self._draws(self.n):
+            yield drawn if unit is None else drawn[:, unit]
+
+    def _draws(self, width: int) -> Iterator[Floats]:
+        """Yield chunks ``[r, units]`` of how often each unit is drawn; integers only, so the same on any machine.
+
+        The chunks have as many rows as keep an array of ``[r, width]`` small.
+        """
         generator = np.random.Generator(np.random.PCG64(self.seed))
-        rows = max(1, _CHUNK_ENTRIES // max(self.n, 1))
+        units = min(self.n, MOST_UNITS)
+        rows = max(1, _CHUNK_ENTRIES // max(width, 1))
         for start in range(0, self.count, rows):
             r = min(rows, self.count - start)
-            if self.n == 0:
+            if units == 0:
                 yield np.zeros((r, 0))
                 continue
-            drawn = generator.integers(0, self.n, size=(r, self.n))
-            drawn += (np.arange(r) * self.n)[:, None]
-            yield np.bincount(drawn.ravel(), minlength=r * self.n).reshape(r, self.n).astype(np.float64)
+            drawn = generator.integers(0, units, size=(r, units))
+            drawn += (np.arange(r) * units)[:, None]
+            yield np.bincount(drawn.ravel(), minlength=r * units).reshape(r, units).astype(np.float64)
 
     def sums(self, statistics: Floats) -> Floats:
         """Return additive statistics of every resample, ``[R, ..., K]`` for per-sample statistics ``[..., n, K]``.
@@ -85,12 +115,18 @@ class Resamples:
                 "pass [..., n, K]"
             )
         # Samples first, once, so that each chunk is one plain matrix product.
-        columns = np.ascontiguousarray(np.moveaxis(statistics, -2, 0)).reshape(self.n, -1)
-        if self.n * np.abs(columns).max(initial=0.0) < _EXACT_FLOAT32 and np.array_equal(columns, np.rint(columns)):
+        unit = deal(self.n, self.seed)
+        width = math.prod(statistics.shape[:-2]) * statistics.shape[-1]
+        columns = np.ascontiguousarray(np.moveaxis(statistics, -2, 0)).reshape(self.n, width)
+        if unit is not None:
+            columns = sums_of_units(columns, unit)
+        if len(columns) * np.abs(columns).max(initial=0.0) < _EXACT_FLOAT32 and np.array_equal(
+            columns, np.rint(columns)
+        ):
             columns = columns.astype(np.float32)  # counts: exact, and twice as fast
         sums = np.empty((self.count, columns.shape[1]))
         start = 0
-        for weights in self.weights():
+        for weights in self._draws(len(columns)):
             sums[start : start + len(weights)] = weights.astype(columns.dtype, copy=False) @ columns
             start += len(weights)
         return sums.reshape(self.count, *statistics.shape[:-2], statistics.shape[-1])

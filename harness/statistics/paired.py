@@ -7,7 +7,7 @@ Holm's correction for families of comparisons. Nothing is rounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import UserError
 from harness.replay.metrics import Floats, Metric, Numbers
-from harness.statistics.bootstrap import Resamples, rng, seed_of
+from harness.statistics.bootstrap import MOST_UNITS, Resamples, deal, rng, seed_of, sums_of_units
 from harness.statistics.intervals import Interval, Intervals, normal_quantile, percentile
 
 BETTER, WORSE, NO_DIFFERENCE, UNDECIDABLE = "+", "-", "~", "–"
 
 _CHUNK_ENTRIES = 1 << 20
-# Two differences that only rounding separates count as equal.
+# Two differences that only rounding separates count as equal: share of the larger of the two metrics.
 _TIE = 1e-12
 
 
@@ -163,9 +163,11 @@ def bootstrap_difference(
     value = np.asarray(value)
     if np.size(labels) < 2:
         return Intervals(value, np.full_like(value, np.nan), np.full_like(value, np.nan))
-    draws = resamples.metric(metric, predictions_a, labels, n_classes)
-    others = resamples.metric(metric, predictions_b, labels, n_classes)
-    return percentile(value, draws - others, level=level)
+    # Resamples last, so that [..., R] and [R] broadcast as the predictions do.
+    of_a, of_b = (
+        np.moveaxis(resamples.metric(metric, x, labels, n_classes), 0, -1) for x in (predictions_a, predictions_b)
+    )
+    return percentile(value, np.moveaxis(of_a - of_b, -1, 0), level=level)
 
 
 def sign_flip_test(
@@ -182,8 +184,9 @@ def sign_flip_test(
 
     If A and B are interchangeable, so are their predictions on each sample. Only samples on which they differ matter;
     where all 2^m swaps of those m are at most ``count``, all are done and p is exact, else
-    ``p = (1 + #{|d*| >= |d|}) / (1 + count)``. For accuracy the exact p is McNemar's. An undefined difference gives
-    NaN; swaps that leave the metric undefined count against the difference.
+    ``p = (1 + #{|d*| >= |d|}) / (1 + count)``. For accuracy the exact p is McNemar's. Above 10,000 such samples,
+    10,000 random units of them are swapped as a whole, which is as valid. An undefined difference gives NaN; swaps
+    that leave the metric undefined count against the difference.
 
     Args:
         metric: Any metric.
@@ -200,15 +203,19 @@ def sign_flip_test(
     *Reference:* Noreen (1989), approximate randomisation; Phipson and Smyth (2010), SAGMB 9:39 (the added 1).
     """
     a, b, labels = np.asarray(predictions_a), np.asarray(predictions_b), np.asarray(labels)
-    observed = float(metric.value(a, labels, n_classes) - metric.value(b, labels, n_classes))
+    value_a, value_b = (float(metric.value(x, labels, n_classes)) for x in (a, b))
+    observed, tie = value_a - value_b, _TIE * max(abs(value_a), abs(value_b))
     if labels.size < 2 or np.isnan(observed):
         return float("nan")
     differ = np.flatnonzero(a != b)
-    exact = differ.size < count.bit_length()  # 2^m <= count
+    unit = deal(differ.size, seed)
+    m = min(differ.size, MOST_UNITS)
+    exact = m < count.bit_length()  # 2^m <= count
     extreme = total = 0
-    for swaps in _all_swaps(differ.size) if exact else _random_swaps(differ.size, seed, count):
-        differences = _swapped(metric, a, b, labels, n_classes, differ=differ, swaps=swaps)
-        extreme += int((~(np.abs(differences) < abs(observed) - _TIE)).sum())
+    change = _swap(metric, a, b, labels, n_classes, differ=differ, unit=unit)
+    for swaps in _all_swaps(m) if exact else _random_swaps(m, seed, count, width=1 if metric.additive else a.size):
+        differences = change(swaps)
+        extreme += int((~(np.abs(differences) < abs(observed) - tie)).sum())
         total += len(swaps)
     return extreme / total if exact else (1 + extreme) / (1 + total)
 
@@ -217,14 +224,14 @@ def _all_swaps(m: int) -> Iterator[NDArray[np.bool_]]:
     yield (np.arange(1 << m)[:, None] >> np.arange(m)) % 2 == 1
 
 
-def _random_swaps(m: int, seed: int, count: int) -> Iterator[NDArray[np.bool_]]:
+def _random_swaps(m: int, seed: int, count: int, *, width: int) -> Iterator[NDArray[np.bool_]]:
     generator = rng("sign-flip", seed)
-    rows = max(1, _CHUNK_ENTRIES // m)
+    rows = max(1, _CHUNK_ENTRIES // max(m, width))
     for start in range(0, count, rows):
         yield generator.integers(0, 2, size=(min(rows, count - start), m), dtype=np.uint8) == 1
 
 
-def _swapped(
+def _swap(
     metric: Metric,
     a: Numbers,
     b: Numbers,
@@ -232,18 +239,30 @@ def _swapped(
     n_classes: int,
     *,
     differ: NDArray[np.intp],
-    swaps: NDArray[np.bool_],
-) -> Floats:
-    """Return metric(A') - metric(B') ``[r]`` after each row of swaps ``[r, m]``."""
-    if metric.additive:
-        origin = metric.origin(labels)
-        of_a, of_b = (metric.statistics(x, labels, n_classes, origin=origin) for x in (a, b))
-        moved = swaps.astype(np.float64) @ (of_b - of_a)[differ]
-        return metric.from_statistics(of_a.sum(axis=0) + moved) - metric.from_statistics(of_b.sum(axis=0) - moved)
-    swapped_a, swapped_b = (np.repeat(x[None], len(swaps), axis=0) for x in (a, b))
-    swapped_a[:, differ] = np.where(swaps, b[differ], a[differ])
-    swapped_b[:, differ] = np.where(swaps, a[differ], b[differ])
-    return metric.value(swapped_a, labels, n_classes) - metric.value(swapped_b, labels, n_classes)
+    unit: NDArray[np.intp] | None,
+) -> Callable[[NDArray[np.bool_]], Floats]:
+    """Return the function from swaps ``[r, units]`` to metric(A') - metric(B') ``[r]``."""
+    if not metric.additive:
+
+        def by_arrays(swaps: NDArray[np.bool_]) -> Floats:
+            chosen = swaps if unit is None else swaps[:, unit]
+            swapped_a, swapped_b = (np.repeat(x[None], len(swaps), axis=0) for x in (a, b))
+            swapped_a[:, differ] = np.where(chosen, b[differ], a[differ])
+            swapped_b[:, differ] = np.where(chosen, a[differ], b[differ])
+            return metric.value(swapped_a, labels, n_classes) - metric.value(swapped_b, labels, n_classes)
+
+        return by_arrays
+    origin = metric.origin(labels)
+    of_a, of_b = (metric.statistics(x, labels, n_classes, origin=origin) for x in (a, b))
+    moves = (of_b - of_a)[differ]
+    moves = moves if unit is None else sums_of_units(moves, unit)
+    sum_a, sum_b = of_a.sum(axis=0), of_b.sum(axis=0)
+
+    def by_sums(swaps: NDArray[np.bool_]) -> Floats:
+        moved = swaps.astype(np.float64) @ moves
+        return metric.from_statistics(sum_a + moved) - metric.from_statistics(sum_b - moved)
+
+    return by_sums
 
 
 def holm(p_values: ArrayLike) -> Floats:
