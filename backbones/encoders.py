@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.utils import logging as library_logging
@@ -208,7 +209,7 @@ def _pretrained(path: str, family: Family) -> nn.Module:
             dtype=torch.float32,
             **family.model_arguments,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BackboneError(
             f"the weights of '{path}' could not be loaded: a complete model.safetensors that fits its config.json is "
             "needed (pickled .bin weights are not read; convert them with save_pretrained)."

@@ -58,7 +58,7 @@ BACKBONES: tuple[BackboneEntry, ...] = (
         has_adapters=True,
     ),
     BackboneEntry(
-        name="encoder",
+        name="hf-encoder",
         reads="text",
         summary="any BERT-type encoder, path=hub name or folder, LoRA adapters",
         loader="backbones.encoders:load_encoder",
@@ -100,7 +100,7 @@ def build(name: str, n_outputs: int, *, seed: int = 0, **arguments: Any) -> Mult
         name: in the registry.
         n_outputs: outputs C of each head; 1 for regression.
         seed: of everything that is drawn; the caller's own random state is left as it was.
-        **arguments: of the loader, e.g. `path` for encoder.
+        **arguments: of the loader, e.g. `path` for hf-encoder.
 
     Raises:
         BackboneError: if the name or an argument is unknown, or something is not installed.
@@ -115,11 +115,11 @@ def build(name: str, n_outputs: int, *, seed: int = 0, **arguments: Any) -> Mult
     loader: Any = getattr(import_module(module), function)
     signature = inspect.signature(loader)
     try:
-        signature.bind(n_outputs, **arguments)
+        signature.bind(n_outputs=n_outputs, **arguments)
     except TypeError as error:
         allowed = [parameter for parameter in signature.parameters if parameter != "n_outputs"]
         raise BackboneError(f"'{name}' cannot be built: {error}; its arguments are {', '.join(allowed)}.") from error
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model: MultiExitModel = loader(n_outputs, **arguments)
+        model: MultiExitModel = loader(n_outputs=n_outputs, **arguments)
     return model

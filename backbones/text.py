@@ -18,13 +18,18 @@ def load_tokenizer(path: str) -> Any:
     Raises:
         BackboneError: if there is none.
     """
+    sentence = (
+        f"no tokenizer could be loaded from '{path}': the folder needs tokenizer.json or vocab.txt "
+        "beside config.json, or pass tokenizer=NAME of a model that has one."
+    )
     try:
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer: Any = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BackboneError(
-            f"no tokenizer could be loaded from '{path}': the folder needs tokenizer.json or vocab.txt "
-            "beside config.json, or pass tokenizer=NAME of a model that has one."
-        ) from error
+        raise BackboneError(sentence) from error
+    # Without any vocabulary file the library invents a tokenizer that knows its special tokens only.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise BackboneError(sentence)
+    return tokenizer
 
 
 def encode(

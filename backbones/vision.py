@@ -53,7 +53,7 @@ class Cnn6(MultiExitModel):
     def segment(self, exit_index: int, state: State) -> State:
         """One residual layer."""
         hidden = state["hidden"]
-        if exit_index == self.n_exits // 2:
+        if exit_index == 2:
             hidden = functional.avg_pool2d(hidden, 2)
         return {"hidden": torch.relu_(hidden + self.layers[exit_index](hidden))}
 
