@@ -20,8 +20,8 @@ class Ztw(ExitPolicy):
     """Leave when a fitted geometric ensemble of all exits so far is confident.
 
     ln q_i(c) = mean over j <= i of a_ij ln p_j(c) + b_i(c) + const, a_ij >= 0; leave at max q_i > threshold (strict),
-    answer argmax q_i; threshold in [0, 1]. a_i and b_i minimise the cross-entropy of exit i's ensemble on the calibration
-    samples (a convex problem). The last exit answers alone.
+    answer argmax q_i; threshold in [0, 1]. a_i and b_i minimise the cross-entropy of exit i's ensemble on the
+    calibration samples (a convex problem). The last exit answers alone.
 
     Reference: the ensembles of Zero Time Waste (Wolczyk et al., NeurIPS 2021), a_ij = e^w_ij. The paper fits them on
     the training samples and also feeds each head the output of the one before, which happens inside the network; it

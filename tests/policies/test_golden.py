@@ -1,5 +1,7 @@
 """The hand-made fixture of the policy catalogue, row by row: it separates the rules that are easily confused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,20 @@ ROWS = [
     ("beem_c(cost=0.4, threshold=1.5)", "3 4 3 4", "0 1 1 2"),
     ("beem_released(cost=0.4, threshold=1.5)", "4 5 4 5", "0 1 1 2"),
     ("sdn(threshold=0.8)", "3 5 1 6", "0 1 0 2"),
+    ("vote_share(share=0.8, min_exit=1)", "1 1 1 1", "0 1 0 2"),
+    ("product_anytime(threshold=0.9)", "3 4 1 1", "0 1 0 2"),
+    # Counted by hand:
+    ("vote(votes=3)", "3 4 4 3", "0 1 1 2"),
+    ("vote(votes=5)", "5 6 6 5", "0 1 1 2"),
+    ("vote_share(share=0.8, min_exit=3)", "3 5 5 3", "0 1 1 2"),
+    ("beem_per_class(cost=0.1, threshold=0.2)", "3 3 3 3", "0 1 1 2"),
+    ("beem_unweighted(threshold=1.5)", "3 5 3 4", "0 1 1 2"),
+    ("beem_restart(cost=0.1, threshold=0.2)", "3 4 3 3", "0 1 1 2"),
+    ("caching_anytime(threshold=0.9)", "3 6 1 6", "0 1 0 2"),
+    ("caching_anytime(threshold=0.96)", "4 6 6 6", "0 1 0 2"),
+    ("mpee(threshold=0.5)", "3 6 1 6", "0 1 0 2"),
+    ("agrees_with_final", "1 1 2 1", "0 1 1 2"),
+    ("class_thresholds(thresholds=[0.7, 0.85, 0.37])", "2 5 1 1", "0 1 0 2"),
 ]  # fmt: skip
 
 
@@ -49,6 +65,15 @@ def test_a_row_of_the_fixture(evidence, spec, exits, predictions):
     decisions = decide(parse_policy(spec), evidence)
     assert (decisions.exit_index + 1).tolist() == [int(e) for e in exits.split()]
     assert decisions.prediction.tolist() == [int(p) for p in predictions.split()]
+
+
+def test_right_tool_with_the_temperatures_of_the_fixture(evidence):
+    policy = replace(
+        parse_policy("right_tool(threshold=0.75)"), temperatures=np.array([0.593, 1.159, 1.162, 1.299, 1, 1])
+    )
+    decisions = decide(policy, evidence)
+    assert (decisions.exit_index + 1).tolist() == [3, 5, 1, 6]
+    assert decisions.prediction.tolist() == [0, 1, 0, 2]
 
 
 def test_sdn_charges_the_last_exit_but_answers_with_the_most_confident_one():

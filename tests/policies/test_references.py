@@ -63,3 +63,24 @@ def test_references_answer_regressions(spec):
     evidence = table(n=30, n_outputs=1)
     decisions = decide(parse_policy(spec), evidence)
     assert (decisions.prediction == evidence.table.logits[np.arange(30), decisions.exit_index, 0]).all()
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 5, 12])
+def test_a_hash_fills_its_buckets_evenly(buckets):
+    exits = decide(parse_policy(f"hash_exit(buckets={buckets})"), table()).exit_index
+    shares = np.bincount(exits, minlength=buckets) / len(exits)
+    assert len(shares) == buckets
+    assert np.allclose(shares, 1 / buckets, atol=0.01)
+
+
+def test_a_hash_by_hand():
+    # u = .423211 for id 1 and salt 0 alone is checked through the rule: floor(buckets * u) for every number of buckets.
+    evidence = table(n=50)
+    u = uniform(np.arange(50), 0)
+    for buckets in range(1, 13):
+        exits = decide(parse_policy(f"hash_exit(buckets={buckets})"), evidence).exit_index
+        assert (exits == np.floor(buckets * u)).all()
+
+
+def test_more_buckets_than_exits_never_leave_early():
+    assert (decide(parse_policy("hash_exit(buckets=13)"), table(n=500)).exit_index == 11).all()

@@ -149,6 +149,81 @@ def sdn(exits, threshold):
     return len(exits) - 1, best(exits[best(confidence)])
 
 
+def monobert(exits, positive, negative):
+    return first(exits, lambda z: probabilities(z)[1] > positive or probabilities(z)[0] > negative)
+
+
+def class_thresholds(exits, thresholds):
+    return first(exits, lambda z: max(probabilities(z)) >= thresholds[best(z)])
+
+
+def counted(exits, enough):
+    votes = [0] * len(exits[0])
+    for i, z in enumerate(exits):
+        votes[best(z)] += 1
+        if enough(max(votes), i + 1):
+            return i, best(votes)
+    return len(exits) - 1, best(votes)
+
+
+def vote(exits, votes):
+    return counted(exits, lambda most, _: most >= votes)
+
+
+def vote_share(exits, share, min_exit):
+    return counted(exits, lambda most, i: i >= min_exit and most / i >= share)
+
+
+def product_anytime(exits, threshold):
+    for i in range(len(exits)):
+        product = [math.prod(max(z[c], 0) for z in exits[: i + 1]) for c in range(len(exits[0]))]
+        p = [v / sum(product) for v in product] if sum(product) > 0 else probabilities(exits[i])
+        if max(p) >= threshold:
+            break
+    return i, best([round(v, 12) for v in p])  # equal products may differ in the last bit
+
+
+def caching_anytime(exits, threshold):
+    top, answer = -1.0, None
+    for i, z in enumerate(exits):
+        if max(probabilities(z)) >= top:
+            top, answer = max(probabilities(z)), best(z)
+        if top >= threshold:
+            break
+    return i, answer
+
+
+def mpee(exits, threshold):
+    mean = exits[0]
+    for i, z in enumerate(exits):
+        if i > 0:
+            mean = [0.1 * a + 0.9 * b for a, b in zip(mean, z, strict=True)]
+        if entropy(probabilities(mean)) < threshold:
+            break
+    return i, best([round(v, 12) for v in mean])
+
+
+def beem_per_class(exits, threshold, cost):
+    account = [0.0] * len(exits[0])
+    for i, z in enumerate(exits):
+        account[best(z)] += cost * (i + 1) * max(probabilities(z))
+        if account[best(z)] >= threshold:
+            return i, best(z)
+    return final(exits)
+
+
+def beem_unweighted(exits, threshold):
+    return beem(exits, threshold, [1.0] * len(exits))
+
+
+def beem_restart(exits, threshold, cost):
+    return beem(exits, threshold, [cost * (i + 1) if i else 0.0 for i in range(len(exits))], restart_counts=False)
+
+
+def agrees_with_final(exits):
+    return first(exits, lambda z: best(z) == best(exits[-1]))
+
+
 RULES = {
     "final": (final, lambda r, n: {}),
     "fixed": (fixed, lambda r, n: {"exit": int(r.integers(1, n + 1))}),
@@ -169,6 +244,15 @@ RULES = {
     "beem_c": (beem_c, lambda r, n: {"threshold": r.uniform(0, 2), "cost": r.uniform(0.05, 0.5)}),
     "beem_released": (beem_released, lambda r, n: {"threshold": r.uniform(0, 2), "cost": r.uniform(0.05, 0.5)}),
     "sdn": (sdn, lambda r, n: {"threshold": r.uniform(0.3, 1)}),
+    "vote": (vote, lambda r, n: {"votes": int(r.integers(1, 6))}),
+    "vote_share": (vote_share, lambda r, n: {"share": r.uniform(0.3, 1), "min_exit": int(r.integers(1, 5))}),
+    "product_anytime": (product_anytime, lambda r, n: {"threshold": r.uniform(0.3, 0.999)}),
+    "caching_anytime": (caching_anytime, lambda r, n: {"threshold": r.uniform(0.3, 1)}),
+    "mpee": (mpee, lambda r, n: {"threshold": r.uniform(0, 1)}),
+    "beem_per_class": (beem_per_class, lambda r, n: {"threshold": r.uniform(0, 2), "cost": r.uniform(0.05, 0.5)}),
+    "beem_unweighted": (beem_unweighted, lambda r, n: {"threshold": r.uniform(0, 4)}),
+    "beem_restart": (beem_restart, lambda r, n: {"threshold": r.uniform(0, 2), "cost": r.uniform(0.05, 0.5)}),
+    "agrees_with_final": (agrees_with_final, lambda r, n: {}),
 }  # fmt: skip
 
 
@@ -190,6 +274,25 @@ def test_vectorised_decisions_equal_a_walk_over_one_sample(name, seed, n_exits, 
     decisions = decide(parse_policy(spec), EvidenceTable(TestTable(logits, np.zeros(8, np.int64))))
     for row, exits in enumerate(logits.tolist()):
         assert (decisions.exit_index[row], decisions.prediction[row]) == rule(exits, **parameters), (spec, exits)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_thresholds_of_classes_equal_a_walk_over_one_sample(seed):
+    rng = np.random.default_rng(seed)
+    three, two = random_logits(rng, 8, 5, 3), random_logits(rng, 8, 5, 2)
+    a, b, c = rng.uniform(0.3, 1, 3).tolist()
+    thresholds = decide(
+        parse_policy(f"class_thresholds(thresholds=[{a}, {b}, {c}])"),
+        EvidenceTable(TestTable(three, np.zeros(8, np.int64))),
+    )
+    mono = decide(
+        parse_policy(f"monobert(positive={a}, negative={b})"), EvidenceTable(TestTable(two, np.zeros(8, np.int64)))
+    )
+    for row in range(8):
+        expected = class_thresholds(three[row].tolist(), [a, b, c])
+        assert (thresholds.exit_index[row], thresholds.prediction[row]) == expected
+        assert (mono.exit_index[row], mono.prediction[row]) == monobert(two[row].tolist(), a, b)
 
 
 @given(seed=st.integers(0, 2**32))
