@@ -1,0 +1,158 @@
+"""From the logits of one exit of a running network to the evidence a policy reads.
+
+The definitions are those of ``policies.evidence``; only the way to them differs. What is computed is exactly what the
+policy declares in ``needs``, in float64, and only small arrays reach the policy:
+
+    one sample                   a few numpy calls on the logits' own memory, bit-equal to a table's evidence
+    several samples, small       one copy of the logits to the host, then ``policies.evidence.summarise`` itself
+    several samples, large, GPU  a float64 reduction on the device, then one copy of 5 numbers a sample
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from harness.errors import UserError
+from policies.base import ExitPolicy
+from policies.evidence import QUANTITIES, Evidence, softmax, summarise
+from policies.table import Ints
+
+PROVIDED = frozenset((*QUANTITIES, "probs", "logits", "features"))
+"""What a live run can hand to a policy."""
+HOST_ELEMENTS = 16384
+"""Largest B x C whose logits are copied from a device to be reduced on the host (64 KiB: one copy is then cheaper than
+the launches of a reduction)."""
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+class EvidenceReader:
+    """Turns logits and features of one exit into Evidence holding what a policy needs.
+
+    Raises:
+        UserError: the policies need something that a live run does not compute.
+    """
+
+    __slots__ = ("_n_exits", "_n_outputs", "_needs", "_quantities")
+
+    def __init__(self, needs: frozenset[str], *, n_exits: int, n_outputs: int) -> None:
+        self._needs = needs
+        self._quantities = needs & frozenset(QUANTITIES)
+        self._n_exits = n_exits
+        self._n_outputs = n_outputs
+
+    @classmethod
+    def for_policy(cls, policy: ExitPolicy, *, n_exits: int, n_outputs: int) -> EvidenceReader:
+        """Return the reader of one policy, or refuse what it reads."""
+        unknown = sorted(policy.needs - PROVIDED)
+        if unknown:
+            raise UserError(
+                f"{policy.name} reads {' and '.join(unknown)}, which a running network does not compute (it has "
+                f"{', '.join(sorted(PROVIDED))}): compare it by replay instead"
+            )
+        return cls(policy.needs, n_exits=n_exits, n_outputs=n_outputs)
+
+    def __call__(self, exit_index: int, logits: Tensor, feature: Tensor, sample_ids: Ints) -> Evidence:
+        """Return the evidence of one exit.
+
+        Args:
+            exit_index: 0-based.
+            logits: [B, C] on any device.
+            feature: [B, H], read only if the policy needs features.
+            sample_ids: int64 [B].
+        """
+        if logits.is_cuda and logits.numel() > HOST_ELEMENTS:
+            known = summarise_on_device(logits)
+            rows = None
+        else:
+            rows = host_logits(logits)
+            known = summarise_row(rows, self._quantities) if len(rows) == 1 else summarise(rows)
+
+        def extra(name: str) -> NDArray[np.generic]:
+            if name not in self._needs:
+                raise UserError(f"the policy reads '{name}' without declaring it: add it to the class's `needs`")
+            if name == "features":
+                return features_of(feature)
+            host = host_logits(logits) if rows is None else rows
+            return softmax(host) if name == "probs" else host
+
+        return Evidence(
+            exit_index, n_exits=self._n_exits, n_outputs=self._n_outputs, sample_ids=sample_ids, known=known,
+            source=extra,
+        )  # fmt: skip
+
+
+def host_logits(logits: Tensor) -> NDArray[np.float32]:
+    """Return logits [B, C] as float32 on the host; without a copy where they are that already."""
+    ready = logits.dtype == torch.float32 and logits.device.type == "cpu"
+    rows: NDArray[np.float32] = (logits if ready else logits.float().cpu()).numpy()
+    return rows
+
+
+def features_of(feature: Tensor) -> NDArray[np.float16]:
+    """Return features [B, H] rounded to float16, as a table stores them."""
+    rows: NDArray[np.float16] = feature.half().cpu().numpy()
+    return rows
+
+
+def summarise_row(logits: NDArray[np.float32], wanted: frozenset[str]) -> Arrays:
+    """Return the wanted QUANTITIES of a single sample, bit-equal to ``summarise`` of that row among others.
+
+    A table's sums over classes run class after class; ``accumulate`` keeps that order for one row, where ``sum`` would
+    add pairwise and move the last bit.
+
+    Shapes: logits [1, C]; every result [1].
+    """
+    row = logits[0]
+    if len(row) == 1:
+        return {"value": row.astype(np.float64)}
+    label = row.argmax()
+    known: Arrays = {"label": np.array((label,), np.int64)}
+    if wanted == _LABEL_ONLY:
+        return known
+    z = row.astype(np.float64)
+    top = z[label]
+    z -= top
+    e = np.exp(z)
+    total = np.add.accumulate(e)[-1]
+    known["confidence"] = np.array((1.0 / total,))
+    if "entropy" in wanted or "logsumexp" in wanted:
+        log_total = np.log(total)
+        known["logsumexp"] = np.array((top + log_total,))
+        z *= e
+        known["entropy"] = np.array((max(log_total - np.add.accumulate(z)[-1] / total, 0.0),))
+    if "margin" in wanted:
+        e[label] = -1.0
+        known["margin"] = np.array(((1.0 - e.max()) / total,))
+    return known
+
+
+_LABEL_ONLY = frozenset({"label"})
+
+
+def summarise_on_device(logits: Tensor) -> Arrays:
+    """Return all QUANTITIES, reduced in float64 where the logits are and copied at once.
+
+    Equal to ``summarise`` up to rounding in float64. Shapes: logits [B, C]; every result [B].
+    """
+    z = logits.double()
+    if z.shape[1] == 1:
+        return {"value": z[:, 0].cpu().numpy()}
+    top, _ = z.max(dim=1, keepdim=True)
+    classes = torch.arange(z.shape[1], device=z.device)
+    label = torch.where(z == top, classes, z.shape[1]).amin(dim=1)  # ties: the first class, on every device
+    shifted = z - top
+    e = shifted.exp()
+    total = e.sum(dim=1)
+    log_total = total.log()
+    entropy = (log_total - (shifted * e).sum(dim=1) / total).clamp_min(0.0)
+    second = e.scatter(1, label[:, None], -1.0).amax(dim=1)
+    packed = torch.stack((label.double(), 1.0 / total, entropy, (1.0 - second) / total, top[:, 0] + log_total))
+    host = packed.cpu().numpy()
+    names = ("label", "confidence", "entropy", "margin", "logsumexp")
+    known: Arrays = dict(zip(names, host, strict=True))
+    known["label"] = host[0].astype(np.int64)
+    return known

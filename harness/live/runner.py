@@ -1,0 +1,217 @@
+"""EarlyExitRunner: a real network, stopped by a policy, sample by sample."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backbones.base import Inputs, MultiExitModel, State
+from harness.errors import UserError
+from harness.live.evidence import EvidenceReader
+from policies.base import ExitPolicy, decided
+from policies.evidence import Evidence
+from policies.table import Floats, Ints
+
+
+class LiveOutcome(NamedTuple):
+    """Where each sample of a batch left, in the order of the input.
+
+    Attributes:
+        exit_index: int64 [B], 0-based.
+        prediction: class ids int64 [B], or values float64 [B] for regression.
+        score: float64 [B], the policy's score at that exit.
+    """
+
+    exit_index: Ints
+    prediction: NDArray[np.int64] | NDArray[np.float64]
+    score: Floats
+
+
+class Walk:
+    """One policy on its way through the exits with one batch.
+
+    It remembers which rows are still waiting, hands the policy only those, and writes down where each one left. The
+    rule is that of ``policies.walk``: the first exit that releases a row; the last exit, with the policy's fallback
+    answer, for a row that no exit released.
+    """
+
+    __slots__ = ("_memory", "_outcome", "_policy", "_rows", "_stop", "sample_ids")
+
+    def __init__(self, policy: ExitPolicy, sample_ids: Ints, *, n_outputs: int, stop: bool = True) -> None:
+        """Begin before exit 1.
+
+        Args:
+            policy: ready to decide.
+            sample_ids: int64 [B].
+            n_outputs: outputs C of the network.
+            stop: False lets nobody leave before the last exit although the policy is asked everywhere: the cost of
+                deciding without its gain.
+        """
+        rows = len(sample_ids)
+        self.sample_ids = sample_ids
+        self._policy = policy
+        self._stop = stop
+        self._memory = policy.begin(rows)
+        self._rows = np.arange(rows)  # positions of the waiting rows in the batch
+        prediction = np.empty(rows) if n_outputs == 1 else np.empty(rows, np.int64)
+        self._outcome = LiveOutcome(np.empty(rows, np.int64), prediction, np.empty(rows))
+
+    @property
+    def outcome(self) -> LiveOutcome:
+        """The outcome; complete when nobody waits any more."""
+        return self._outcome
+
+    def look(self, evidence: Evidence) -> NDArray[np.bool_] | None:
+        """Let the policy look at one exit.
+
+        Args:
+            evidence: of the rows that are waiting.
+
+        Returns:
+            Which of these rows go on [waiting], or None if all of them do. After the last exit nobody does.
+        """
+        policy, exit_index = self._policy, evidence.exit_index
+        self._memory, score, answer = policy.observe(self._memory, evidence)
+        leaving = policy.leaves(score, exit_index)
+        if evidence.is_last:  # answers everybody: those it does not release by the policy's fallback
+            prediction = decided(answer)
+            if np.count_nonzero(leaving) < len(leaving):
+                fallback = decided(policy.fallback(self._memory, evidence, answer))
+                prediction = np.where(leaving, prediction, fallback)
+            self._write(slice(None), exit_index, prediction, score)
+            return np.zeros(len(leaving), bool)
+        if not self._stop or not np.count_nonzero(leaving):
+            return None
+        self._write(leaving, exit_index, decided(answer), score)
+        staying = ~leaving
+        self._rows = self._rows[staying]
+        self._memory = {name: values[staying] for name, values in self._memory.items()}
+        self.sample_ids = self.sample_ids[staying]
+        return staying
+
+    def _write(
+        self,
+        leaving: NDArray[np.bool_] | slice,
+        exit_index: int,
+        prediction: NDArray[np.int64] | NDArray[np.float64],
+        score: Floats,
+    ) -> None:
+        gone = self._rows[leaving]
+        self._outcome.exit_index[gone] = exit_index
+        self._outcome.prediction[gone] = prediction[leaving]
+        self._outcome.score[gone] = score[leaving]
+
+
+class EarlyExitRunner:
+    """A multi-exit network that stops where a policy says.
+
+    ``runner(inputs, sample_ids)`` runs segment after segment; after each it evaluates one head, reduces its logits to
+    what the policy reads, and asks. Of a batch, the rows that leave are dropped before the next segment; results are
+    in the order of the input.
+
+    Example:
+        >>> runner = EarlyExitRunner(model, parse_policy("max_prob(threshold=0.9)"))   # doctest: +SKIP
+        >>> exit_index, prediction, score = runner(inputs)                             # doctest: +SKIP
+    """
+
+    __slots__ = ("_guard", "_model", "_policy", "_reader", "_stop")
+
+    def __init__(self, model: MultiExitModel, policy: ExitPolicy, *, stop: bool = True) -> None:
+        """Bind a network and a policy that is ready to decide; the network is set to evaluation mode.
+
+        Args:
+            model: the network, on the device it should run on.
+            policy: fitted, with an operating point.
+            stop: False asks the policy everywhere and never stops (see Walk).
+
+        Raises:
+            UserError: the policy sees labels, or reads what a running network does not compute.
+            PolicyError: it does not suit the network, is not fitted, or has no operating point.
+        """
+        if not policy.causal:
+            raise UserError(
+                f"{policy.name} sees labels or later exits, so no running network can follow it: "
+                "it is a reference for replay only"
+            )
+        policy.check_shape(model.n_exits, model.n_outputs)
+        policy.require_ready()
+        self._reader = EvidenceReader.for_policy(policy, n_exits=model.n_exits, n_outputs=model.n_outputs)
+        self._guard = InputGuard(model)
+        self._model = model.eval()
+        self._policy = policy
+        self._stop = stop
+
+    @property
+    def policy(self) -> ExitPolicy:
+        """The policy that decides."""
+        return self._policy
+
+    def __call__(self, inputs: Inputs, sample_ids: Ints | None = None) -> LiveOutcome:
+        """Run a batch until everybody has left.
+
+        Args:
+            inputs: batch first, on the network's device.
+            sample_ids: int64 [B]; 0..B-1 where none are given. Only policies that toss coins read them.
+
+        Raises:
+            UserError: the inputs have different numbers of rows, lie on another device, or are too long.
+        """
+        rows = self._guard(inputs)
+        ids = np.arange(rows) if sample_ids is None else sample_ids
+        if len(ids) != rows:
+            raise UserError(f"{len(ids)} sample ids were given for a batch of {rows}: give one for each row")
+        model, read = self._model, self._reader
+        walk = Walk(self._policy, ids, n_outputs=model.n_outputs, stop=self._stop)
+        with torch.inference_mode():
+            state = model.embed(inputs)
+            for exit_index in range(model.n_exits):
+                state = model.segment(exit_index, state)
+                feature = model.feature(exit_index, state)
+                logits = model.head(exit_index, feature)
+                staying = walk.look(read(exit_index, logits, feature, walk.sample_ids))
+                if staying is not None:
+                    if not staying.any():
+                        break
+                    state = compacted(model, state, staying)
+        return walk.outcome
+
+
+def compacted(model: MultiExitModel, state: State, staying: NDArray[np.bool_]) -> State:
+    """Drop the rows that have left."""
+    device = next(iter(state.values())).device
+    return model.take(state, torch.from_numpy(np.flatnonzero(staying)).to(device))
+
+
+class InputGuard:
+    """Refuses batches that the network would stumble over, in a sentence and at the cost of a microsecond."""
+
+    __slots__ = ("_longest", "_weight")
+
+    def __init__(self, model: MultiExitModel) -> None:
+        self._weight = next(model.heads.parameters())  # moves with the network
+        self._longest: int | None = getattr(model, "max_length", None)
+
+    def __call__(self, inputs: Inputs) -> int:
+        """Return the number of rows B of a batch.
+
+        Raises:
+            UserError: tensors of different numbers of rows, on another device than the network, or too long for it.
+        """
+        rows = {len(tensor) for tensor in inputs.values()}
+        if len(rows) != 1:
+            sizes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in inputs.items())
+            raise UserError(f"the inputs of a batch must have one number of rows, but are {sizes or 'empty'}")
+        first = next(iter(inputs.values()))
+        if first.device != self._weight.device:
+            raise UserError(
+                f"the inputs are on {first.device}, but the network is on {self._weight.device}: move one to the other"
+            )
+        if self._longest is not None and first.shape[1] > self._longest:
+            raise UserError(
+                f"an input has {first.shape[1]} tokens, but the network takes at most {self._longest}: "
+                f"cut it with max_length={self._longest} when it is tokenised"
+            )
+        return rows.pop()

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import UserError
+from harness.live.runner import EarlyExitRunner
+from policies.confidence import MaxProb
+from policies.errors import PolicyError
+from policies.evidence import EvidenceTable
+from policies.registry import catalogue
+from policies.spec import canonical, parse_policy
+from policies.walk import decide, trace
+
+from .conftest import TinyChain, inputs_of, ready_policies, table_of
+
+MODELS = {"classes": TinyChain(), "two": TinyChain(n_outputs=2, seed=3), "regression": TinyChain(n_outputs=1)}
+CASES = [(kind, policy) for kind, model in MODELS.items() for policy in ready_policies(model)]
+each_policy = pytest.mark.parametrize(("kind", "policy"), CASES, ids=[f"{k}-{canonical(p)}" for k, p in CASES])
+
+
+def test_hardly_a_policy_is_left_out():
+    covered = {policy.name for _, policy in CASES}
+    assert covered >= {"final", "fixed", "random", "max_prob", "entropy", "pabee", "pcee", "f_pabee", "beem_c", "sdn"}
+    assert len({name for name, cls in catalogue().items() if cls.causal} - covered) <= 2
+
+
+def run(runner, x, ids, batch):
+    parts = [runner({"x": part}, ids[i * batch : (i + 1) * batch]) for i, part in enumerate(x.split(batch))]
+    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+
+@each_policy
+@pytest.mark.parametrize("batch", [1, 7])
+def test_live_decisions_are_the_replayed_ones(kind, policy, batch):
+    model, x = MODELS[kind], inputs_of(60)
+    table = table_of(model, x, batch=1)
+    replayed, scores = decide(policy, EvidenceTable(table)), trace(policy, EvidenceTable(table)).score
+    exits, prediction, score = run(EarlyExitRunner(model, policy), x, table.sample_ids, batch)
+    if batch == 1:  # the same arithmetic: not one decision may differ
+        assert np.array_equal(exits, replayed.exit_index)
+        assert np.array_equal(prediction, replayed.prediction)
+        np.testing.assert_allclose(score, scores[exits, np.arange(len(exits))], rtol=1e-12)
+    else:  # matrix products of several rows round differently: only a sample on the threshold itself may move
+        assert (exits != replayed.exit_index).sum() <= 1
+        same = exits == replayed.exit_index
+        np.testing.assert_allclose(prediction[same], replayed.prediction[same], atol=1e-5)
+
+
+def test_some_leave_early_and_some_late():
+    policies = [p for k, p in CASES if k == "classes" and p.name not in ("final", "fixed")]
+    x = inputs_of(60)
+    ids = np.arange(60)
+    n_used = [len(set(run(EarlyExitRunner(MODELS["classes"], p), x, ids, 1)[0])) for p in policies]
+    assert np.mean(np.array(n_used) > 1) > 0.7, "the thresholds of this test decide nothing"
+
+
+def test_what_is_not_needed_is_not_run(chain):
+    model = chain()
+    x = inputs_of(20)
+    for batch in (1, 20):
+        model.n_segments = 0
+        exits, *_ = run(EarlyExitRunner(model, parse_policy("max_prob(threshold=0.5)")), x, np.arange(20), batch)
+        assert model.n_segments == (exits + 1).sum() < 20 * model.n_exits
+
+
+def test_a_threshold_for_each_exit(chain):
+    model, x = chain(), inputs_of(40)
+    policy = MaxProb(threshold=(0.9, 0.3, 1.0, 0.5))
+    table = table_of(model, x)
+    replayed = decide(policy, EvidenceTable(table))
+    exits, prediction, _ = run(EarlyExitRunner(model, policy), x, table.sample_ids, 1)
+    assert np.array_equal(exits, replayed.exit_index)
+    assert np.array_equal(prediction, replayed.prediction)
+
+
+def test_never_stopping_asks_everywhere_and_stays(chain):
+    model, x = chain(), inputs_of(8)
+    policy = parse_policy("max_prob(threshold=0)")
+    assert (run(EarlyExitRunner(model, policy), x, np.arange(8), 4)[0] == 0).all()
+    assert (run(EarlyExitRunner(model, policy, stop=False), x, np.arange(8), 4)[0] == model.n_exits - 1).all()
+
+
+def test_autocast_runs(chain):
+    model = chain()
+    runner = EarlyExitRunner(model, parse_policy("entropy(threshold=1)"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert len(runner({"x": inputs_of(5)}).exit_index) == 5
+
+
+def test_one_exit(chain):
+    model = chain(n_exits=1)
+    outcome = EarlyExitRunner(model, parse_policy("max_prob(threshold=1)"))({"x": inputs_of(3)})
+    assert (outcome.exit_index == 0).all()
+
+
+def test_training_mode_is_left(chain):
+    model = chain().train()
+    EarlyExitRunner(model, parse_policy("final"))
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "sentence"),
+    [
+        ("oracle", UserError, "oracle sees labels or later exits"),
+        ("max_prob", PolicyError, "threshold is not set"),
+        ("beem_a(threshold=1)", PolicyError, "learns from calibration data"),
+        ("max_prob(threshold=[0.5, 0.5])", PolicyError, "needs 4"),
+    ],
+)
+def test_policies_that_cannot_run(chain, spec, error, sentence):
+    with pytest.raises(error, match=sentence):
+        EarlyExitRunner(chain(), parse_policy(spec))
+
+
+def test_batches_that_cannot_run(chain):
+    model = chain()
+    runner = EarlyExitRunner(model, parse_policy("final"))
+    with pytest.raises(UserError, match=r"one number of rows, but are x \[3, 6\], y \[2, 6\]"):
+        runner({"x": inputs_of(3), "y": inputs_of(2)})
+    with pytest.raises(UserError, match="2 sample ids were given for a batch of 3"):
+        runner({"x": inputs_of(3)}, np.arange(2))
+    with pytest.raises(UserError, match="on meta, but the network is on cpu"):
+        runner({"x": inputs_of(3).to("meta")})
+    model.max_length = 4
+    with pytest.raises(UserError, match="6 tokens, but the network takes at most 4"):
+        EarlyExitRunner(model, parse_policy("final"))({"x": inputs_of(3)})
