@@ -46,7 +46,7 @@ ROWS = [
     ("vote_share(share=0.8, min_exit=3)", "3 5 5 3", "0 1 1 2"),
     ("beem_per_class(cost=0.1, threshold=0.2)", "3 3 3 3", "0 1 1 2"),
     ("beem_unweighted(threshold=1.5)", "3 5 3 4", "0 1 1 2"),
-    ("beem_restart(cost=0.1, threshold=0.2)", "3 4 3 3", "0 1 1 2"),
+    ("beem_restart(cost=0.1, threshold=0.2)", "3 4 3 4", "0 1 1 2"),
     ("caching_anytime(threshold=0.9)", "3 6 1 6", "0 1 0 2"),
     ("caching_anytime(threshold=0.96)", "4 6 6 6", "0 1 0 2"),
     ("mpee(threshold=0.5)", "3 6 1 6", "0 1 0 2"),

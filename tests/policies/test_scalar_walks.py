@@ -189,8 +189,8 @@ def caching_anytime(exits, threshold):
         if max(probabilities(z)) >= top:
             top, answer = max(probabilities(z)), best(z)
         if top >= threshold:
-            break
-    return i, answer
+            return i, answer
+    return len(exits) - 1, answer
 
 
 def mpee(exits, threshold):
