@@ -12,7 +12,8 @@ _PERCENT_METRICS = frozenset(
     {"accuracy", "f1", "macro_f1", "matthews", "mcc", "pearson", "spearman", "pearson_spearman"}
 )
 _FLOAT = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])", re.IGNORECASE)
-_THRESHOLD = re.compile(r"threshold=(?:\[[^\]]*\]|\([^)]*\)|[^,()]+)")
+_VALUE = r"(?:\[[^\]]*\]|\([^)]*\)|[^,()]+)"
+_THRESHOLD = re.compile(rf"(?:,\s*)?\bthreshold={_VALUE}(?=\))|\bthreshold={_VALUE},\s*")
 
 
 def metric_scale(metric: str) -> tuple[float, int]:
@@ -66,8 +67,7 @@ def short_spec(spec: str) -> str:
 
 def without_threshold(spec: str) -> str:
     """Take the threshold out of a spec: max_prob(threshold=0.9) -> max_prob; the other parameters stay."""
-    bare = _THRESHOLD.sub("", spec).replace(", ,", ",")
-    return bare.replace("(, ", "(").replace(", )", ")").replace("()", "")
+    return _THRESHOLD.sub("", spec).replace("()", "")
 
 
 def verdict_mark(delta: object, low: object, high: object, p_value: object) -> str:

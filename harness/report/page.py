@@ -51,7 +51,12 @@ def page_figure(figure: Figure, caption: str) -> PageFigure:
 
 
 def render_page(
-    sections: Sequence[Section], headline: ConsoleTable, manifest: Mapping[str, object], *, title: str
+    sections: Sequence[Section],
+    headline: ConsoleTable,
+    manifest: Mapping[str, object],
+    *,
+    title: str,
+    headline_figures: Sequence[PageFigure] = (),
 ) -> str:
     """Give the page as HTML text; everything that comes from outside is escaped.
 
@@ -60,6 +65,7 @@ def render_page(
         headline: The short summary, shown first.
         manifest: What the run was made with; nested mappings are flattened to dotted names.
         title: Heading of the page.
+        headline_figures: What is shown above the summary.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE_FILE.read_text(encoding="utf-8"))
@@ -67,6 +73,7 @@ def render_page(
         title=title,
         sections=sections,
         headline=headline,
+        headline_figures=headline_figures,
         starts=frozenset(headline.section_starts),
         manifest=list(flatten(manifest)),
         code_columns=CODE_COLUMNS,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -83,8 +84,6 @@ def summary_table(results: Rows) -> Table:
     lines = []
     for row in records(frame):
         scale, digits = metric_scale(row.metric)
-        mark = verdict_mark(row.delta, row.delta_low, row.delta_high, row.p_mcnemar)
-        delta = number(row.delta, digits, scale=scale, signed=True)
         lines.append(
             {
                 "cell": row.cell or DASH,
@@ -93,7 +92,7 @@ def summary_table(results: Rows) -> Table:
                 "n": number(row.n, 0),
                 "metric": metric_label(row.metric) if row.metric else DASH,
                 "value [95 %]": interval(row.value, row.low, row.high, digits, scale=scale),
-                "vs final": _reference_or(row.policy_name, DASH if mark == DASH else f"{delta} {mark}"),
+                "vs final": _against_final(row, digits, scale),
                 "mean exit": interval(row.mean_exit, row.mean_exit_low, row.mean_exit_high, 2),
                 "layers ×": number(row.speedup_layers, 2),
                 "MACs ×": number(row.speedup_macs, 2),
@@ -135,13 +134,12 @@ def group_table(results: Rows, group: str) -> Table:
     lines = []
     for row in records(joined):
         value = mean_sd(row.value, row.value_sd, digits, scale=scale)
-        delta = number(row.delta, digits, scale=scale, signed=True)
         lines.append(
             {
                 "policy": short_spec(row.policy),
                 "threshold by": row.operating or DASH,
                 value_column: _with_brackets(value, row.low, row.high, digits, scale),
-                "vs final": _reference_or(row.policy_name, DASH if delta == DASH else f"{delta} {row.marks}"),
+                "vs final": _against_final(row, digits, scale),
                 "mean exit": mean_sd(row.mean_exit, row.mean_exit_sd, 2),
                 "layers ×": mean_sd(row.speedup_layers, row.speedup_layers_sd, 2),
                 "MACs ×": mean_sd(row.speedup_macs, row.speedup_macs_sd, 2),
@@ -210,6 +208,7 @@ def console_table(results: Rows) -> ConsoleTable:
                     group,
                     short_spec(row.policy) if row.policy_name in several else row.policy_name,
                     _with_brackets(value, row.low, row.high, digits, scale),
+                    _against_final(row, digits, scale),
                     number(row.mean_exit, 2),
                     number(row.speedup_layers, 2),
                     number(row.speedup_macs, 2),
@@ -218,9 +217,9 @@ def console_table(results: Rows) -> ConsoleTable:
                 )
             )
         for row in records(frame[(frame["status"] != "ok") & frame["cell"].isin(cells)]):
-            rows.append((row.cell, short_spec(row.policy), _note(row), *[DASH] * 5))
-    columns = ("cell", "policy", "metric [95 %]", "mean exit", "layers ×", "MACs ×", "time ×", "≠ replay")
-    return ConsoleTable(columns, tuple(rows), tuple(starts), (_SEEDS_NOTE, _UNITS_NOTE))
+            rows.append((row.cell, short_spec(row.policy), _note(row), *[DASH] * 6))
+    columns = ("cell", "policy", "metric [95 %]", "vs final", "mean exit", "layers ×", "MACs ×", "time ×", "≠ replay")
+    return ConsoleTable(columns, tuple(rows), tuple(starts), (MARKS_NOTE, _SEEDS_NOTE, _UNITS_NOTE))
 
 
 def write_table(table: Table, folder: Path) -> list[Path]:
@@ -287,8 +286,14 @@ def _with_brackets(value: str, low: float, high: float, digits: int, scale: floa
     return value if value == DASH or not brackets else f"{value} {brackets}"
 
 
-def _reference_or(policy_name: str, text: str) -> str:
-    return "reference" if policy_name == "final" and text != DASH else text
+def _against_final(row: Any, digits: int, scale: float) -> str:
+    """Show the difference from the final exit and its marks: +0.4 ~, or one mark a seed."""
+    if is_undefined(row.delta):
+        return DASH
+    if row.policy_name == "final":
+        return "reference"
+    marks = getattr(row, "marks", None) or verdict_mark(row.delta, row.delta_low, row.delta_high, row.p_mcnemar)
+    return f"{number(row.delta, digits, scale=scale, signed=True)} {marks}"
 
 
 def _disagreements(disagreements: object, live_n: object) -> str:

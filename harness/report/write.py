@@ -106,8 +106,7 @@ def write_page(
     """
     results, curves, exits, histograms = frames.results, frames.curves, frames.exits, frames.histograms
     sections = []
-    if len(exits):
-        sections.append(Section("Overview", [page_figure(overview(results, curves, exits)[0], _TRADE_OFF)]))
+    first = [page_figure(overview(results, curves, exits)[0], _TRADE_OFF)] if len(exits) else []
     with_exits, with_histograms = groups(exits), set(drawable_histograms(frames))
     for group, cells in groups(results).items():
         figures = []
@@ -121,4 +120,5 @@ def write_page(
     if len(timed_rows(results)):
         sections.append(Section("Time", [page_figure(time_against_layers(results)[0], _TIME)]))
     sections.append(Section("All rows", (), [summary_table(results), exits_table(exits)], folded=True))
-    return write_text(path, render_page(sections, console_table(results), manifest, title=title))
+    page = render_page(sections, console_table(results), manifest, title=title, headline_figures=first)
+    return write_text(path, page)
