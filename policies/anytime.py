@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.base import Answer, ExitPolicy, Score, State
-from policies.evidence import Evidence, summarise
+from policies.evidence import Evidence, softmax, summarise
 from policies.parameters import Threshold, knob
 
 
@@ -26,20 +26,17 @@ class ProductAnytime(ExitPolicy):
 
     threshold: Threshold = knob(low=0, high=1)
     name = "product_anytime"
-    needs = frozenset({"logits", "probs"})
+    needs = frozenset({"logits"})
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
         """Score: the largest probability of the product."""
-        logits = evidence.logits.astype(np.float64)
-        product = np.full(logits.shape, -np.inf)
+        logits = np.asfortranarray(evidence.logits, dtype=np.float64)  # class by class, as softmax works
+        product = np.full_like(logits, -np.inf)
         np.log(logits, out=product, where=logits > 0)
         if "product" in state:
             product += state["product"]
-        top = product.max(axis=1)
-        alive = np.isfinite(top)
-        probs = np.exp(product - np.where(alive, top, 0.0)[:, None])
-        probs /= np.where(alive, probs.sum(axis=1), 1.0)[:, None]
-        probs[~alive] = evidence.probs[~alive]
+        positive = np.isfinite(product.max(axis=1))
+        probs = softmax(np.where(positive[:, None], product, logits))
         return {"product": product}, probs.max(axis=1), probs
 
 
