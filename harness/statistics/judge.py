@@ -13,9 +13,8 @@ from harness.statistics.bootstrap import Resamples, seed_of
 from harness.statistics.intervals import Interval, metric_intervals, ratio_intervals
 from policies.table import ExitTable
 
-_DRAWS = 200_000_000  # samples drawn in all resamples together: seconds, whatever the size of the table
-_FEWEST, _MOST = 200, 10_000
 _MANY_CLASSES = 20
+_ENTRIES = 1 << 26  # per-sample statistics held at once, 512 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,8 @@ class Judgement:
 
 
 def resamples_of(table: ExitTable) -> Resamples:
-    """The resamples of a table: 10,000, fewer (at least 200) where the table is so large that intervals are narrow."""
-    count = min(_MOST, max(_FEWEST, _DRAWS // table.n))
-    return Resamples(table.n, seed_of("bootstrap", table.n, int(table.sample_ids[0])), count)
+    """The resamples of a table, the same for every policy and metric, so that all comparisons are paired."""
+    return Resamples(table.n, seed_of("bootstrap", table.n, int(table.sample_ids[0])))
 
 
 def metrics_of(table: ExitTable) -> list[Metric]:
@@ -56,9 +54,7 @@ def judge(outcomes: Sequence[Outcome], table: ExitTable, metrics: Sequence[Metri
     if not outcomes:
         return []
     resamples = resamples_of(table)
-    labels, n_classes = table.labels, table.n_outputs
-    predictions = [outcome.predictions for outcome in outcomes]
-    values = {m.name: [metric_intervals(m, p, labels, n_classes, resamples).at() for p in predictions] for m in metrics}
+    values = {metric.name: _intervals(metric, outcomes, table, resamples) for metric in metrics}
     mean_exit = ratio_intervals(np.stack([o.exits for o in outcomes]), 1.0, resamples)
     speedups = {
         unit: ratio_intervals(
@@ -79,3 +75,14 @@ def judge(outcomes: Sequence[Outcome], table: ExitTable, metrics: Sequence[Metri
         )
         for i, outcome in enumerate(outcomes)
     ]
+
+
+def _intervals(metric: Metric, outcomes: Sequence[Outcome], table: ExitTable, resamples: Resamples) -> list[Interval]:
+    """One interval an outcome; as many outcomes at once as memory allows, since the resamples are drawn each time."""
+    step = max(1, _ENTRIES // (table.n * 3 * table.n_outputs))
+    intervals: list[Interval] = []
+    for start in range(0, len(outcomes), step):
+        predictions = np.stack([outcome.predictions for outcome in outcomes[start : start + step]])
+        found = metric_intervals(metric, predictions, table.labels, table.n_outputs, resamples)
+        intervals += [found.at(i) for i in range(len(predictions))]
+    return intervals
