@@ -230,6 +230,18 @@ def import_(
     Console().data(import_cell(file, name, calibration=source, metric=metric, replace=replace, out=out))
 
 
+@app.command("check-policy")
+def check_policy(
+    policy: Annotated[str, typer.Argument(help="Policy name or spec; your own too, once its package is installed.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Run the conformance suite on one policy: causal, deterministic, the same alone and in a batch, ..."""
+    from harness.conformance import run_conformance
+
+    _exit(0 if run_conformance(policy, Console(as_json=json)) else 1)
+
+
 @app.command()
 def doctor(*, out: Out = RESULTS, json: Json = False) -> None:
     """Check versions, extras, devices and the health of every cache."""
