@@ -12,6 +12,7 @@ from harness.report.style import INK, MUTED, new_axes, styled
 
 _MEAN = "#0072B2"
 _SEED = "#8fb8d8"
+_MOST_LABELS = 9
 _SEED_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -69,7 +70,9 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
                 zorder=3,
             )
         share = mean["macs"] / mean["macs"].max() * 100
-        axes.set_xticks(positions, [_tick(int(exit_), float(share[exit_])) for exit_ in mean.index])
+        # the labels of a deep network would run into each other: every so many, the final exit always
+        labelled = mean.index[::-1][:: -(-len(mean) // _MOST_LABELS)][::-1]
+        axes.set_xticks(list(labelled), [_tick(int(exit_), float(share[exit_])) for exit_ in labelled])
         axes.set_xlabel("exit, and its share of all MACs (heads included)")
         axes.set_ylabel(f"{metric_label(metric)}, 95 % intervals")
         axes.set_title(group)

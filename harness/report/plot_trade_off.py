@@ -193,7 +193,7 @@ def trade_off(
                 loc="upper left",
                 bbox_to_anchor=(1.02, 1.0),
                 handler_map={tuple: HandlerTuple(ndivide=1)},
-                title=CHOSEN_NOTE,
+                title=CHOSEN_NOTE if data.points else None,
                 title_fontsize=8,
                 alignment="left",
             )

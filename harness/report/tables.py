@@ -218,7 +218,19 @@ def console_table(results: Rows) -> ConsoleTable:
             )
         for row in records(frame[(frame["status"] != "ok") & frame["cell"].isin(cells)]):
             rows.append((row.cell, short_spec(row.policy), _note(row), *[DASH] * 6))
-    columns = ("cell", "policy", "metric [95 %]", "vs final", "mean exit", "layers ×", "MACs ×", "time ×", "≠ replay")
+    metrics = set(joined["metric"])
+    metric = metric_label(metrics.pop()) if len(metrics) == 1 else "metric"
+    columns = (
+        "cell",
+        "policy",
+        f"{metric} [95 %]",
+        "vs final",
+        "mean exit",
+        "layers ×",
+        "MACs ×",
+        "time ×",
+        "≠ replay",
+    )
     return ConsoleTable(columns, tuple(rows), tuple(starts), (MARKS_NOTE, _SEEDS_NOTE, _UNITS_NOTE))
 
 

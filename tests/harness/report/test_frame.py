@@ -71,7 +71,7 @@ def test_closed_lists_and_flags(frames):
 
 
 def test_two_rows_with_one_key_are_an_error():
-    with pytest.raises(ReportError, match="two rows with cell=a.b.s0, policy=p, exit=1"):
+    with pytest.raises(ReportError, match=r"two rows with cell=a\.b\.s0, policy=p, exit=1"):
         check_rows([ROW, ROW], HISTOGRAMS)
 
 

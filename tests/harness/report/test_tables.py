@@ -34,8 +34,8 @@ def few(skipped):
     calibrated = {"operating": "match_final(tolerance=0)", "protocol": "calibration", "family": "confidence"}
     return [
         row(skipped),
-        row(skipped, policy="max_prob(threshold=0.8123456789)", policy_name="max_prob", value=0.955, low=0.93, high=0.97,
-            delta=0.005, delta_low=-0.01, delta_high=0.02, p_mcnemar=0.5, mean_exit=3.0, mean_exit_low=2.8,
+        row(skipped, policy="max_prob(threshold=0.8123456789)", policy_name="max_prob", value=0.955, low=0.93,
+            high=0.97, delta=0.005, delta_low=-0.01, delta_high=0.02, p_mcnemar=0.5, mean_exit=3.0, mean_exit_low=2.8,
             mean_exit_high=3.2, speedup_layers=2.0, speedup_macs=1.9, speedup_time=1.5, speedup_time_low=1.45,
             speedup_time_high=1.55, latency_ms_p50=2.125, disagreements=0, live_n=400, live_verdict="VALID",
             environment="2 cores", **calibrated),
@@ -75,7 +75,13 @@ def test_group_table_in_markdown(few):
 
 
 def test_summary_keeps_failed_and_skipped_rows_with_their_reason(few, skipped):
-    failed = {**skipped, "cell": "cnn6.digits.s2", "status": "failed", "reason": "loss is NaN | stopped", "policy": "sdn"}
+    failed = {
+        **skipped,
+        "cell": "cnn6.digits.s2",
+        "status": "failed",
+        "reason": "loss is NaN | stopped",
+        "policy": "sdn",
+    }
     text = to_markdown(summary_table([*few, failed]))
     assert "skipped: the weights are not installed" in text
     assert "failed: loss is NaN \\| stopped" in text
@@ -154,6 +160,7 @@ def test_console_table_has_one_line_a_policy_and_data_set(frames, skipped):
         assert wanted <= set(names)
         assert len(names) == len(set(names))
     assert all(len(line) == len(table.columns) for line in table.rows)
+    assert table.columns[2:4] == ("accuracy (%) [95 %]", "vs final")
     assert table.rows[-1][:3] == (skipped["cell"], "–", "skipped: the weights are not installed")
     assert [table.rows[start][1] for start in table.section_starts] == ["final"] * 3
 

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from harness.report.frame import ReportError
+from harness.report.plot_histograms import exit_histograms
+
+CELL = "cnn6.digits.s0"
+
+
+def test_one_panel_a_policy_with_its_shares(frames):
+    figure, panels = exit_histograms(frames.results, frames.histograms, CELL)
+    titles = [panel.get_title(loc="left") for panel in panels]
+    assert len(panels) == 13
+    assert titles[-1] == "oracle (peeks)"
+    assert "final" not in titles
+    assert not any(title.startswith("fixed") for title in titles)
+    panel = panels[titles.index("pabee")]
+    rows = frames.histograms[(frames.histograms["cell"] == CELL) & (frames.histograms["policy_name"] == "pabee")]
+    np.testing.assert_allclose([bar.get_height() for bar in panel.patches], rows["share"] * 100)
+    assert sum(bar.get_height() for bar in panel.patches) == pytest.approx(100)
+    mean = frames.results.query("cell == @CELL and policy_name == 'pabee'")["mean_exit"].item()
+    assert panel.texts[0].get_text() == f"mean {mean:.2f}"
+    figure.draw_without_rendering()
+
+
+def test_titles_do_not_run_into_each_other(frames):
+    figure, panels = exit_histograms(frames.results, frames.histograms, CELL)
+    figure.draw_without_rendering()
+    boxes = [panel._left_title.get_window_extent() for panel in panels]  # the public title is the centred one
+    for first in range(len(boxes)):
+        for second in range(first):
+            assert not boxes[first].overlaps(boxes[second])
+
+
+def test_two_instances_of_a_policy_are_told_apart(frames):
+    results = frames.results[
+        ~((frames.results["policy_name"] == "margin") & (frames.results["protocol"] == "calibration"))
+    ]
+    _, panels = exit_histograms(results, frames.histograms, CELL)
+    titles = [panel.get_title(loc="left") for panel in panels]
+    assert sum(title.startswith("margin(threshold=") for title in titles) == 2
+
+
+def test_a_cell_without_histogram_is_an_error(frames):
+    with pytest.raises(ReportError, match="no exit histogram of 'nowhere'"):
+        exit_histograms(frames.results, frames.histograms, "nowhere")

@@ -1,0 +1,55 @@
+import matplotlib as mpl
+import pytest
+from matplotlib.figure import Figure
+
+from harness.report.style import HIGHLIGHT, new_axes, policy_marks, save, styled
+
+
+def draw():
+    with styled():
+        figure, axes = new_axes(None, (3, 2))
+        axes.plot([1, 2, 3], [2, 1, 3], label="ä")
+        axes.set_title("–×")
+    return figure
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    first = [path.read_bytes() for path in save(draw(), tmp_path / "one")]
+    second = [path.read_bytes() for path in save(draw(), tmp_path / "two")]
+    assert first == second
+    again = draw()
+    save(again, tmp_path / "three")
+    assert [path.read_bytes() for path in save(again, tmp_path / "three")] == first
+
+
+def test_files_carry_no_date_and_no_version(tmp_path):
+    png, pdf = (path.read_bytes() for path in save(draw(), tmp_path / "one"))
+    assert b"Software" not in png
+    assert b"CreationDate" not in pdf
+    assert mpl.__version__.encode() not in pdf
+
+
+def test_the_dots_of_a_cell_id_stay_in_the_name(tmp_path):
+    paths = save(draw(), tmp_path / "new" / "trade_off_cnn6.digits.s0")
+    assert [path.name for path in paths] == ["trade_off_cnn6.digits.s0.png", "trade_off_cnn6.digits.s0.pdf"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
+
+
+def test_the_users_settings_neither_matter_nor_change(tmp_path):
+    plain = save(draw(), tmp_path / "plain")[0].read_bytes()
+    with mpl.rc_context({"font.size": 31.0, "axes.facecolor": "red"}):
+        assert save(draw(), tmp_path / "other")[0].read_bytes() == plain
+        assert mpl.rcParams["font.size"] == 31.0
+
+
+def test_highlighted_policies_differ_without_colour():
+    marks = policy_marks(HIGHLIGHT).values()
+    assert len({mark.marker for mark in marks}) == len({str(mark.line) for mark in marks}) == len(HIGHLIGHT)
+
+
+def test_given_axes_are_used():
+    axes = Figure().subplots()
+    assert new_axes(axes, (1, 1)) == (axes.get_figure(), axes)
+    axes.remove()
+    with pytest.raises(ValueError, match="no figure"):
+        new_axes(axes, (1, 1))
