@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness import PROTOCOL_VERSION
 from harness.cells.plan import Cell, CellStatus
 from harness.evaluate import Evaluation, Scored
-from harness.live_results import LiveRow
+from harness.live_results import SavedRow
 from policies.registry import family, policy_class
 from policies.spec import split_spec
 
 Row = dict[str, Any]
 _NAN = math.nan
+
+
+class Measured(NamedTuple):
+    """What was measured on one cell: the environment, and a row by canonical spec."""
+
+    environment: str
+    rows: Mapping[str, SavedRow]
 
 
 @dataclass(slots=True)
@@ -27,8 +34,8 @@ class Frames:
     exits: list[Row] = field(default_factory=list)
     histograms: list[Row] = field(default_factory=list)
 
-    def add(self, cell: Cell, evaluation: Evaluation, live: Mapping[str, LiveRow]) -> None:
-        """Add one evaluated cell; ``live`` maps canonical specs to what was measured on this machine or another."""
+    def add(self, cell: Cell, evaluation: Evaluation, live: Measured) -> None:
+        """Add one evaluated cell; with what was measured, on this machine or another."""
         for scored in evaluation.scored:
             self.results.append(_result(cell, evaluation, scored, live))
             if scored.judgement is not None:
@@ -74,7 +81,7 @@ def _empty() -> Row:
     }  # fmt: skip
 
 
-def _result(cell: Cell, evaluation: Evaluation, scored: Scored, live: Mapping[str, LiveRow]) -> Row:
+def _result(cell: Cell, evaluation: Evaluation, scored: Scored, live: Measured) -> Row:
     placed = scored.placed
     spec = placed.asked if scored.judgement is None else scored.judgement.spec
     name = split_spec(spec)[0]
@@ -113,15 +120,15 @@ def _result(cell: Cell, evaluation: Evaluation, scored: Scored, live: Mapping[st
             "delta_high": paired.difference.high,
             "p_mcnemar": paired.p_value if paired.test == "mcnemar" else _NAN,
         }
-    return row | (_live(live[spec]) if spec in live else {})
+    return row | (_live(live.rows[spec], live.environment) if spec in live.rows else {})
 
 
-def _live(measured: LiveRow) -> Row:
-    latency, time = measured.latency_ms, measured.speedup_time
+def _live(measured: SavedRow, environment: str) -> Row:
+    latency, speedup = measured.latency_ms, measured.speedup
     return {
-        "speedup_time": time.value,
-        "speedup_time_low": time.low,
-        "speedup_time_high": time.high,
+        "speedup_time": speedup.time,
+        "speedup_time_low": speedup.time_low,
+        "speedup_time_high": speedup.time_high,
         "latency_ms_p50": latency.p50,
         "latency_ms_p90": latency.p90,
         "latency_ms_p99": latency.p99,
@@ -130,7 +137,7 @@ def _live(measured: LiveRow) -> Row:
         "live_verdict": measured.verdict,
         "live_reason": measured.reason,
         "overhead_percent": measured.overhead_percent,
-        "environment": measured.environment,
+        "environment": environment,
         "source": "live",
     }
 

@@ -12,69 +12,24 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.cache.atomic import write_file
 from harness.errors import UserError
+from harness.live.rows import LiveRow
 
 FOLDER = "live"
 SHOWN = "shown.json"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Latency(_Strict):
-    """Milliseconds a sample (batch 1) or a batch."""
-
-    p50: float | None
-    p90: float | None
-    p99: float | None
-    mean: float | None
-
-
-class Ratio(_Strict):
-    """A measured ratio with its interval; None where it is undefined."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-class LiveRow(_Strict):
+class SavedRow(LiveRow):
     """One policy on one cell on one machine.
 
     Attributes:
         cell: cell id.
-        policy: canonical spec.
-        environment: machine and device.
-        n: test samples run.
-        disagreements: samples decided otherwise than in the replay.
-        unexplained: those of them whose score was not near the threshold.
-        batch_size: samples a batch.
-        latency_ms: of the early exit.
-        speedup_layers: exits / mean exit of the live run.
-        speedup_macs: MACs of the last exit / mean MACs.
-        speedup_time: time of the bare network / time of the early exit, same samples.
-        overhead_percent: cost of deciding, % of the bare network.
-        verdict: VALID or INVALID.
-        reason: why the timing is invalid.
     """
 
     cell: str
-    policy: str
-    environment: str
-    n: int
-    disagreements: int
-    unexplained: int
-    batch_size: int
-    device: str
-    dtype: str
-    threads: int
-    latency_ms: Latency
-    speedup_layers: float | None
-    speedup_macs: float | None
-    speedup_time: Ratio
-    overhead_percent: float | None
-    verdict: str
-    reason: str
 
 
 class LiveFile(_Strict):
@@ -82,7 +37,7 @@ class LiveFile(_Strict):
 
     environment: str
     facts: dict[str, Any]
-    rows: list[LiveRow]
+    rows: list[SavedRow]
 
 
 def environment_name(cpu: str, device: str, threads: int) -> str:
@@ -112,7 +67,7 @@ def read_live(out: Path, environment: str | None = None) -> LiveFile | None:
         raise UserError(f"'{path}' is not a file of live results: restore it, or remove it and run again") from error
 
 
-def save_live(out: Path, environment: str, facts: dict[str, Any], rows: Iterable[LiveRow]) -> None:
+def save_live(out: Path, environment: str, facts: dict[str, Any], rows: Iterable[SavedRow]) -> None:
     """Replace the rows of the cells that were run now; rows of other cells stay."""
     new = list(rows)
     cells = {row.cell for row in new}

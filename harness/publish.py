@@ -12,8 +12,8 @@ from harness.cells.plan import CellStatus
 from harness.console import Console
 from harness.errors import UserError, missing_extra
 from harness.evaluate import Evaluation, evaluate
-from harness.frames import Frames
-from harness.live_results import LiveRow, read_live
+from harness.frames import Frames, Measured
+from harness.live_results import LiveFile, read_live
 from harness.plans import chosen_cells, policies_of
 
 
@@ -55,7 +55,7 @@ def publish(
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
-    rows = _rows(cells, [] if measured is None else measured.rows, console, known or {})
+    rows = _rows(cells, measured, console, known or {})
     if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
     curves = pd.DataFrame(rows.curves, columns=list(CURVES.names))
@@ -77,7 +77,7 @@ def publish(
 
 
 def _rows(
-    cells: list[CellStatus], measured: Sequence[LiveRow], console: Console, known: Mapping[str, Evaluation]
+    cells: list[CellStatus], measured: LiveFile | None, console: Console, known: Mapping[str, Evaluation]
 ) -> Frames:
     from tqdm import tqdm
 
@@ -87,9 +87,14 @@ def _rows(
             frames.add_without_numbers(entry)
             continue
         evaluation = known.get(entry.cell.id) or evaluate_cell(entry)
-        live: dict[str, LiveRow] = {row.policy: row for row in measured if row.cell == entry.cell.id}
-        frames.add(entry.cell, evaluation, live)
+        frames.add(entry.cell, evaluation, _measured(entry.cell.id, measured))
     return frames
+
+
+def _measured(cell: str, file: LiveFile | None) -> Measured:
+    if file is None:
+        return Measured("", {})
+    return Measured(file.environment, {row.policy: row for row in file.rows if row.cell == cell})
 
 
 def _remove_others(files: Sequence[Path]) -> None:

@@ -33,11 +33,13 @@ class Decisions(NamedTuple):
         exit_index: int64 [N], 0-based.
         prediction: class ids or values [N].
         fell_through: bool [N], released by no exit (so answered by the last one).
+        score: float64 [N], the score at that exit.
     """
 
     exit_index: Ints
     prediction: NDArray[np.int64] | NDArray[np.float64]
     fell_through: NDArray[np.bool_]
+    score: Floats
 
 
 def trace(policy: ExitPolicy, evidence: EvidenceTable) -> Trace:
@@ -79,7 +81,7 @@ def exits_of(policy: ExitPolicy, traced: Trace) -> Decisions:
         exit_index[now] = i
         np.copyto(prediction, traced.answer[i], where=now)
         waiting &= ~now
-    return Decisions(exit_index, prediction, waiting)
+    return Decisions(exit_index, prediction, waiting, traced.score[exit_index, np.arange(n)])
 
 
 def decide(policy: ExitPolicy, evidence: EvidenceTable) -> Decisions:

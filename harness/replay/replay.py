@@ -28,6 +28,7 @@ class Outcome:
         exits: int64 [N], 1-based exit.
         predictions: class ids or values [N].
         fell_through: bool [N], released by no exit.
+        score: float64 [N], the policy's score at that exit.
         n_exits: L.
     """
 
@@ -36,6 +37,7 @@ class Outcome:
     exits: Ints
     predictions: NDArray[np.int64] | NDArray[np.float64]
     fell_through: NDArray[np.bool_]
+    score: Floats
     n_exits: int
 
     @property
@@ -111,6 +113,7 @@ def replay(policies: Sequence[ExitPolicy], table: ExitTable) -> list[Outcome]:
             exits=np.concatenate([part[i].exit_index for part in parts]) + 1,
             predictions=np.concatenate([part[i].prediction for part in parts]),
             fell_through=np.concatenate([part[i].fell_through for part in parts]),
+            score=np.concatenate([part[i].score for part in parts]),
         )
         for i, policy in enumerate(policies)
     ]
