@@ -165,11 +165,13 @@ def walk_live(policy: ExitPolicy, evidence: EvidenceTable) -> Decisions:
     table = evidence.table
     exit_index = np.full(table.n, table.n_exits - 1)
     prediction: NDArray[Any] = np.empty(table.n, np.float64 if table.n_outputs == 1 else np.int64)
+    scores = np.empty(table.n)
     rows = np.arange(table.n)
     state = policy.begin(table.n)
     for i in range(table.n_exits):
         here = observed(evidence, i, rows, policy)
         state, score, answer = policy.observe(state, here)
+        scores[rows] = score
         if here.is_last:
             prediction[rows] = decided(policy.fallback(state, here, answer))
         leaves = policy.leaves(score, i)
@@ -181,7 +183,7 @@ def walk_live(policy: ExitPolicy, evidence: EvidenceTable) -> Decisions:
             break
     fell_through = np.zeros(table.n, bool)
     fell_through[rows] = True
-    return Decisions(exit_index, prediction, fell_through)
+    return Decisions(exit_index, prediction, fell_through, scores)
 
 
 def stream(evidence: EvidenceTable, policy: ExitPolicy, rows: NDArray[np.intp]) -> Iterator[Evidence]:
