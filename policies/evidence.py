@@ -162,7 +162,8 @@ def summarise(logits: NDArray[np.float32] | Floats) -> dict[str, NDArray[Any]]:
     confidence = 1.0 / total
     # H = ln Z - sum p (z - top); p underflows to exactly 0 while z - top stays finite, so 0 ln 0 = 0 holds by itself.
     z *= e
-    entropy = np.maximum(log_total - z.sum(axis=0) / total, 0.0)
+    # Both terms are at least 0 (total >= 1, z - top <= 0), so H is never negative.
+    entropy = log_total - z.sum(axis=0) / total
     e[label, np.arange(e.shape[1])] = -1.0  # removes the winner; the runner-up is now the largest
     second = e.max(axis=0)
     margin = (1.0 - second) / total

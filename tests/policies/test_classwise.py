@@ -28,6 +28,11 @@ def test_monobert_by_hand(spec, leaves_at, prediction):
     assert (decisions.exit_index[0] + 1, decisions.prediction[0]) == (leaves_at, prediction)
 
 
+def test_a_threshold_of_one_is_never_passed_even_by_a_saturated_softmax():
+    certain = EvidenceTable(TestTable(np.array([[[90, -90], [-90, 90], [0, 0]]], np.float32), np.array([1])))
+    assert decide(parse_policy("monobert(positive=1, negative=1)"), certain).exit_index[0] == 2
+
+
 def test_monobert_needs_two_classes():
     three = EvidenceTable(TestTable(np.zeros((1, 2, 3), np.float32), np.array([1])))
     with pytest.raises(PolicyError, match=r"for two classes .* has 3: use class_thresholds"):

@@ -102,6 +102,17 @@ def test_pabee_on_a_regression(tolerance, first, second):
     assert decisions.prediction.tolist() == outputs[[0, 1], decisions.exit_index].tolist()
 
 
+@pytest.mark.parametrize(("tolerance", "leaves_at"), [(0.0, 4), (0.25, 4), (0.26, 2)])
+def test_a_change_of_exactly_the_tolerance_is_no_agreement(tolerance, leaves_at):
+    evidence = EvidenceTable(TestTable(np.array([[[1.0], [1.25], [1.5], [1.75]]], np.float32), np.array([1.0])))
+    assert decide(parse_policy(f"pabee(patience=1, tolerance={tolerance})"), evidence).exit_index[0] + 1 == leaves_at
+
+
+def test_equal_outputs_do_not_agree_under_the_default_tolerance():
+    evidence = EvidenceTable(TestTable(np.ones((1, 4, 1), np.float32), np.array([1.0])))
+    assert decide(parse_policy("pabee(patience=1)"), evidence).exit_index[0] + 1 == 4
+
+
 SENTENCES = [
     [.6252, .6200, .6339, .4669, .4287, .1127, .0373, .0043, .0004, .0011, .0020, .0023],
     [.6930, .6813, .6720, .6517, .6806, .2823, .0712, .0721, .0082, .0113, .0076, .0032],
