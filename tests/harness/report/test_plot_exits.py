@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,7 @@ def test_the_ticks_of_a_deep_network_stay_apart():
     figure.draw_without_rendering()
     boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
     assert axes.get_xticklabels()[-1].get_text() == "24\n100 %"
-    assert all(right.x0 > left.x1 for left, right in zip(boxes, boxes[1:], strict=False))
+    assert all(right.x0 > left.x1 for left, right in pairwise(boxes))
 
 
 def test_an_unknown_group_is_an_error(frames):

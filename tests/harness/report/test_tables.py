@@ -92,7 +92,8 @@ def test_summary_keeps_failed_and_skipped_rows_with_their_reason(few, skipped):
 
 
 def test_bold_takes_causal_calibrated_rows_that_are_not_worse(few):
-    table = group_table(few, "cnn6.digits")
+    peeking = {**few[3], "policy": "peek(threshold=0.5)", "policy_name": "peek", "protocol": "calibration"}
+    table = group_table([*few, peeking], "cnn6.digits")
     assert {(table.shown["policy"][i], name) for i, name in table.bold} == {
         ("max_prob(threshold=0.8123)", "accuracy (%) [95 %]"),
         ("max_prob(threshold=0.8123)", "layers ×"),
