@@ -62,9 +62,16 @@ class TradeOff:
         return self.policy.at(int(level) if self.integer_knob else level)
 
 
-class _Moves(NamedTuple):
-    """Records of a block of samples: readiness [E], and what moving there changes in each sum [E, K]."""
+class Moves(NamedTuple):
+    """Records of one exit in a block of samples: which rows move there at which readiness [E], and what that changes.
 
+    Attributes:
+        rows: [E] row in the block.
+        readiness: [E], see the top of this file.
+        change: [E, 1 + units + K] change of exit, cost in every unit and statistics of the metric.
+    """
+
+    rows: NDArray[np.intp]
     readiness: Floats
     change: Floats
 
@@ -85,20 +92,20 @@ def trade_off(policy: ExitPolicy, table: ExitTable, metric: Metric) -> TradeOff:
         )
     units = sorted(table.costs)
     origin = metric.origin(table.labels)
-    blocks: list[_Moves] = []
+    blocks: list[tuple[Floats, Floats]] = []  # without the rows, which a million samples need not keep
     start: Floats | float = 0.0
     for evidence in chunks(table):
-        resting, moves = _moves(policy, evidence, metric, units, origin)
+        resting, moves = moves_of(policy, evidence, metric, units, origin)
         start = start + resting.sum(axis=0)
-        blocks.extend(moves)
+        blocks.extend((move.readiness, move.change) for move in moves)
     start = np.atleast_1d(start)
-    readiness = np.concatenate([np.empty(0), *(b.readiness for b in blocks)])
-    change = np.concatenate([np.empty((0, start.size)), *(b.change for b in blocks)])
+    readiness = np.concatenate([np.empty(0), *(block[0] for block in blocks)])
+    change = np.concatenate([np.empty((0, start.size)), *(block[1] for block in blocks)])
     order = np.argsort(-readiness)
     readiness = readiness[order]
     sums = start + np.cumsum(change[order], axis=0)
     ends = np.flatnonzero(np.append(readiness[1:] != readiness[:-1], True)) if len(readiness) else np.empty(0, np.intp)
-    level = np.append(_beyond(policy, readiness), _levels(policy, readiness[ends]))
+    level = np.append(beyond(policy, readiness), levels(policy, readiness[ends]))
     points = np.concatenate([np.atleast_2d(start), sums[ends]])
     means = points[:, : len(units) + 1] / table.n
     return TradeOff(
@@ -112,10 +119,10 @@ def trade_off(policy: ExitPolicy, table: ExitTable, metric: Metric) -> TradeOff:
     )
 
 
-def _moves(
+def moves_of(
     policy: ExitPolicy, evidence: EvidenceTable, metric: Metric, units: list[str], origin: float
-) -> tuple[Floats, list[_Moves]]:
-    """Statistics [n, 1 + units + K] of samples that fall through, and the moves at their records."""
+) -> tuple[Floats, list[Moves]]:
+    """Return the statistics [n, 1 + units + K] of samples that fall through, and the moves at their records."""
     table = evidence.table
     traced = trace(policy, evidence)
     costs = [table.cost(unit) for unit in units]
@@ -136,7 +143,7 @@ def _moves(
         if len(rows) == 0:
             continue
         here = statistics(traced.answer[exit_index], exit_index)[rows]
-        moves.append(_Moves(readiness, here - later[rows]))
+        moves.append(Moves(rows, readiness, here - later[rows]))
         later[rows] = here
     return resting, moves
 
@@ -151,7 +158,7 @@ def _records(
         readiness = scores if policy.grows() else -scores
         record = readiness > highest  # false for NaN: such an exit releases nobody
         if domain.low > -math.inf or domain.high < math.inf:
-            level = _levels(policy, readiness)
+            level = levels(policy, readiness)
             record &= (level >= np.nextafter(domain.low, -math.inf)) & (level <= np.nextafter(domain.high, math.inf))
         np.copyto(highest, readiness, where=record)
         if exit_index == len(score) - 1:
@@ -160,8 +167,8 @@ def _records(
         yield rows, readiness[rows]
 
 
-def _levels(policy: ExitPolicy, readiness: Floats) -> Floats:
-    """The knob values at which readiness just suffices."""
+def levels(policy: ExitPolicy, readiness: Floats) -> Floats:
+    """Return the knob values at which readiness just suffices."""
     match policy.leaves_when:
         case ">=":
             return readiness
@@ -173,8 +180,8 @@ def _levels(policy: ExitPolicy, readiness: Floats) -> Floats:
             return np.nextafter(-readiness, math.inf)
 
 
-def _beyond(policy: ExitPolicy, readiness: Floats) -> float:
-    """A knob value at which nobody leaves early."""
+def beyond(policy: ExitPolicy, readiness: Floats) -> float:
+    """Return a knob value at which nobody leaves early, given the readiness of all records, highest first."""
     domain = _domain(policy)
     if len(readiness) == 0:  # no value of the knob makes a difference
         return domain.low if math.isfinite(domain.low) else 0.0
@@ -182,7 +189,7 @@ def _beyond(policy: ExitPolicy, readiness: Floats) -> float:
     if _knob_is_integer(policy):
         return highest + 1 if policy.grows() else -highest - 1
     above = np.nextafter(np.array([highest]), math.inf)
-    return float(_levels(policy, above)[0])
+    return float(levels(policy, above)[0])
 
 
 def _domain(policy: ExitPolicy) -> Domain:
