@@ -3,9 +3,11 @@
 Live and cache compute the same logits in other batches, hence with other rounding: about 1e-6. A decision may differ
 only where so little is enough to cross a border. That is shown in one of two ways:
 
-1. at the earlier of the two exits, the score lies within ``NEAR`` of the threshold;
-2. the sample's logits, computed once more, lead to the live decision and to the replayed one, each after moving them
-   by at most ``NEAR`` (for rules that count, whose score is never near anything; the moves are random and seeded).
+1. the sample's exits, computed once more, lead to the live decision and to the replayed one, each after moving the
+   logits by at most ``NEAR`` (and float16 features by a step); the moves are random and seeded. This holds for every
+   rule, also for those that count, whose score is never near anything;
+2. where nobody can compute the exits again: at the earlier of the two exits, a continuous score lies within ``NEAR``
+   of the threshold, but not on it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from policies.walk import Decisions, decide
 Predictions = NDArray[np.int64] | NDArray[np.float64]
 NEAR = 1e-4
 """Largest distance to a border that rounding of float32 may cross."""
+FEATURE_STEP = 2.0**-10
+"""One step of float16, relative: cached features are rounded to it, so rounding may take the next step."""
 COPIES = 200
 """Moved copies of a sample's logits that are tried."""
 NEAR_TIE: Explanation = "near-tie"
@@ -97,15 +101,15 @@ def _explained(pair: Pair, row: int, recheck: Callable[[int], Recheck] | None, d
     policy, live, replayed, sample_ids = pair
     distance = _distance(pair, row)
     difference = None
-    if distance is not None and distance < NEAR:
-        explanation, detail = NEAR_TIE, f"the score lies {distance:.1e} from the threshold"
-    elif recheck is None:
-        explanation, detail = UNEXPLAINED, "the score is not near the threshold"
-    else:
+    if recheck is not None:
         again = recheck(row)
         if again.cached is not None:
             difference = float(np.abs(again.logits - again.cached).max())
         explanation, detail = _by_moving_logits(pair, row, again, dtype)
+    elif distance is not None and 0 < distance < NEAR:
+        explanation, detail = NEAR_TIE, f"the score lies {distance:.1e} from the threshold"
+    else:
+        explanation, detail = UNEXPLAINED, "the score is not near the threshold"
     return Disagreement(
         policy=canonical(policy),
         sample_id=int(sample_ids[row]),
@@ -128,7 +132,7 @@ def _by_moving_logits(pair: Pair, row: int, again: Recheck, dtype: str) -> tuple
         live_found |= _is_same(decision, pair.live, row)
         replayed_found |= _is_same(decision, pair.replayed, row)
         if live_found and replayed_found:
-            return NEAR_TIE, f"logits within {NEAR:g} of the network's lead to either decision"
+            return NEAR_TIE, f"logits within {NEAR:g} of the network's own lead to either decision"
     if replayed_found and dtype != "float32":
         return PRECISION, f"in float32 the network leads to the replayed decision; {dtype} moved it"
     if replayed_found:
@@ -143,12 +147,18 @@ def _nearby(policy: ExitPolicy, again: Recheck, sample_id: int) -> Iterator[Deci
     rng = np.random.default_rng(sample_id)
     regression = again.logits.shape[1] == 1
     label = np.zeros(1) if regression else np.zeros(1, np.int64)
-    moves = np.zeros(again.logits.shape)
+    size = 0.0
     for _ in range(COPIES):
-        logits = (again.logits + moves)[None].astype(np.float32)
-        table = TestTable(logits, label, np.array([sample_id]), features=again.features[None])
+        logits = again.logits + size * NEAR * rng.uniform(-1, 1, again.logits.shape)
+        features = again.features * (1 + size * FEATURE_STEP * rng.uniform(-1, 1, again.features.shape))
+        table = TestTable(
+            logits[None].astype(np.float32),
+            label,
+            np.array([sample_id]),
+            features=features[None].astype(np.float16),
+        )
         yield decide(policy, EvidenceTable(table))
-        moves = rng.uniform(-NEAR, NEAR, again.logits.shape)
+        size = 1.0
 
 
 def _is_same(decision: Decisions, other: LiveOutcome | Replayed, row: int) -> bool:

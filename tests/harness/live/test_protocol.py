@@ -116,7 +116,7 @@ def test_hooks_are_called_outside_the_times():
         [machine.entrant("a", 1)], 6, plan(), clock=machine.clock, prepare=prepare, done=lambda i: finished.append(i)
     )
     assert timings.series["a"].ns.max() == 1_000_000
-    assert sorted(sum(prepared, [])) == list(range(6))
+    assert sorted(item for items in prepared for item in items) == list(range(6))
     assert prepared[1:] == finished
 
 
