@@ -1,29 +1,22 @@
-"""The exact trade-off curve: every operating point a policy has on a table, without a threshold grid.
-
-Write a score that grows with readiness as u (u = -score for ``<`` and ``<=`` rules). A sample leaves at the first exit with
-u_i >= t, and that exit changes only at its *records* u_i > max(u_1 .. u_{i-1}): as t falls below a record, the sample
-moves from its next record's exit (or from falling through) to this one. Sorting the records of all samples once and
-summing what each move changes gives the metric's sufficient statistics and the mean costs at every distinct threshold.
-"""
+"""The exact trade-off curve: every operating point a policy has on a table, without a threshold grid."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.replay.metrics import Metric
-from harness.replay.replay import chunks
+from harness.replay.moves import Moves, moves_of
+from harness.replay.readiness import knob_is_integer, with_free_knob
 from policies.base import ExitPolicy
-from policies.evidence import EvidenceTable
-from policies.parameters import Domain, domain_of, is_integer, parameter_fields
 from policies.table import ExitTable, Floats
-from policies.walk import trace
+
+__all__ = ["RANKED_POINTS", "TradeOff", "policy_at_level", "trade_off", "trade_off_of", "with_free_knob"]
+
+RANKED_POINTS = 400
+"""Points at which a metric that is not a sum over samples (Spearman) is computed anew, spread evenly over all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +31,8 @@ class TradeOff:
         mean_exit: [P] mean 1-based exit.
         costs: mean cost [P] in every unit of the table.
         n: number of samples.
+        n_distinct: distinct operating points of the policy; more than P only for metrics that need the ranks of all
+            predictions, which are computed at ``RANKED_POINTS`` of them.
     """
 
     policy: ExitPolicy
@@ -47,6 +42,7 @@ class TradeOff:
     mean_exit: Floats
     costs: dict[str, Floats]
     n: int
+    n_distinct: int
 
     def __len__(self) -> int:
         return len(self.threshold)
@@ -54,152 +50,73 @@ class TradeOff:
     @property
     def integer_knob(self) -> bool:
         """Whether the knob takes whole numbers only."""
-        return _knob_is_integer(self.policy)
+        return knob_is_integer(self.policy)
 
     def policy_at(self, point: int) -> ExitPolicy:
         """The policy at one of the operating points."""
-        level = float(self.threshold[point])
-        return self.policy.at(int(level) if self.integer_knob else level)
+        return policy_at_level(self.policy, float(self.threshold[point]))
 
 
-class Moves(NamedTuple):
-    """Records of one exit in a block of samples: which rows move there at which readiness [E], and what that changes.
-
-    Attributes:
-        rows: [E] row in the block.
-        readiness: [E], see the top of this file.
-        change: [E, 1 + units + K] change of exit, cost in every unit and statistics of the metric.
-    """
-
-    rows: NDArray[np.intp]
-    readiness: Floats
-    change: Floats
+def policy_at_level(policy: ExitPolicy, level: float) -> ExitPolicy:
+    """The policy with its knob set to a level, a whole number where the knob takes nothing else."""
+    return policy.at(int(level) if knob_is_integer(policy) else level)
 
 
-def trade_off(policy: ExitPolicy, table: ExitTable, metric: Metric) -> TradeOff:
+def trade_off(policy: ExitPolicy, table: ExitTable, metric: Metric, *, ranked_points: int = RANKED_POINTS) -> TradeOff:
     """Return the exact curve of a (fitted) policy.
 
     The thresholds are observed scores (one representable step beyond, for strict rules); the last point is the one at
     which no exit but the last answers.
 
+    Args:
+        policy: fitted; its knob is ignored.
+        table: of any order and with costs of either shape.
+        metric: of ``table``'s task.
+        ranked_points: at most so many points for a metric that is not additive.
+
     Raises:
-        UserError: the policy has no knob (it is a point, not a curve), or the metric is not additive.
+        UserError: the policy has no knob (it is a point, not a curve).
         PolicyError: the rule does not suit the table, or still needs fitting.
+    """
+    require_curve(policy)
+    return trade_off_of(moves_of(policy, table), metric, ranked_points=ranked_points)
+
+
+def trade_off_of(moves: Moves, metric: Metric, *, ranked_points: int = RANKED_POINTS) -> TradeOff:
+    """Return the curve that moves describe, as ``trade_off`` does."""
+    table = moves.table
+    mean_exit = moves.mean_exit()
+    costs = {unit: mean_exit if _counts_exits(table, unit) else moves.mean_cost(unit) for unit in sorted(table.costs)}
+    if metric.additive:
+        points, value = np.arange(len(moves)), moves.metric(metric)
+    else:
+        points = np.unique(np.linspace(0, len(moves) - 1, min(len(moves), ranked_points)).round().astype(np.int64))
+        value = np.array([metric.value(p, table.labels, table.n_outputs) for p in moves.predictions_at(points)])
+        mean_exit, costs = mean_exit[points], {unit: cost[points] for unit, cost in costs.items()}
+    return TradeOff(
+        policy=with_free_knob(moves.policy),
+        metric_name=metric.name,
+        threshold=(moves.level if metric.additive else moves.level[points])[::-1],
+        metric=value[::-1],
+        mean_exit=mean_exit[::-1],
+        costs={unit: cost[::-1] for unit, cost in costs.items()},
+        n=table.n,
+        n_distinct=len(moves),
+    )
+
+
+def require_curve(policy: ExitPolicy) -> None:
+    """Raise a sentence unless the policy has a knob.
+
+    Raises:
+        UserError: it is a point, not a curve.
     """
     if policy.knob is None:
         raise UserError(
             f"{policy.name} has no threshold, so it is one point and not a curve: use  python -m harness replay"
         )
-    units = sorted(table.costs)
-    origin = metric.origin(table.labels)
-    blocks: list[tuple[Floats, Floats]] = []  # without the rows, which a million samples need not keep
-    start: Floats | float = 0.0
-    for evidence in chunks(table):
-        resting, moves = moves_of(policy, evidence, metric, units, origin)
-        start = start + resting.sum(axis=0)
-        blocks.extend((move.readiness, move.change) for move in moves)
-    start = np.atleast_1d(start)
-    readiness = np.concatenate([np.empty(0), *(block[0] for block in blocks)])
-    change = np.concatenate([np.empty((0, start.size)), *(block[1] for block in blocks)])
-    order = np.argsort(-readiness)
-    readiness = readiness[order]
-    sums = start + np.cumsum(change[order], axis=0)
-    ends = np.flatnonzero(np.append(readiness[1:] != readiness[:-1], True)) if len(readiness) else np.empty(0, np.intp)
-    level = np.append(beyond(policy, readiness), levels(policy, readiness[ends]))
-    points = np.concatenate([np.atleast_2d(start), sums[ends]])
-    means = points[:, : len(units) + 1] / table.n
-    return TradeOff(
-        policy=policy,
-        metric_name=metric.name,
-        threshold=level[::-1],
-        metric=metric.from_statistics(points[:, len(units) + 1 :])[::-1],
-        mean_exit=means[::-1, 0],
-        costs={unit: means[::-1, 1 + j] for j, unit in enumerate(units)},
-        n=table.n,
-    )
 
 
-def moves_of(
-    policy: ExitPolicy, evidence: EvidenceTable, metric: Metric, units: list[str], origin: float
-) -> tuple[Floats, list[Moves]]:
-    """Return the statistics [n, 1 + units + K] of samples that fall through, and the moves at their records."""
-    table = evidence.table
-    traced = trace(policy, evidence)
-    costs = [table.cost(unit) for unit in units]
-
-    def statistics(predictions: NDArray[np.int64] | NDArray[np.float64], exit_index: int) -> Floats:
-        exits = np.full(table.n, exit_index + 1.0)
-        per_unit = [np.broadcast_to(cost[:, exit_index], table.n) for cost in costs]
-        sums = metric.statistics(predictions, table.labels, table.n_outputs, origin=origin)
-        return np.column_stack([exits, *per_unit, sums])
-
-    last = table.n_exits - 1
-    resting = statistics(traced.fallback, last)
-    records = list(_records(policy, traced.score, traced.answer[last] == traced.fallback))
-    moves = []
-    later = resting.copy()
-    for exit_index in range(last, -1, -1):
-        rows, readiness = records[exit_index]
-        if len(rows) == 0:
-            continue
-        here = statistics(traced.answer[exit_index], exit_index)[rows]
-        moves.append(Moves(rows, readiness, here - later[rows]))
-        later[rows] = here
-    return resting, moves
-
-
-def _records(
-    policy: ExitPolicy, score: Floats, falls_where_it_is: NDArray[np.bool_]
-) -> Iterator[tuple[NDArray[np.intp], Floats]]:
-    """Per exit: the rows whose readiness exceeds that of all earlier exits, and that readiness."""
-    domain = _domain(policy)
-    highest = np.full(score.shape[1], -math.inf)
-    for exit_index, scores in enumerate(score):
-        readiness = scores if policy.grows() else -scores
-        record = readiness > highest  # false for NaN: such an exit releases nobody
-        if domain.low > -math.inf or domain.high < math.inf:
-            level = levels(policy, readiness)
-            record &= (level >= np.nextafter(domain.low, -math.inf)) & (level <= np.nextafter(domain.high, math.inf))
-        np.copyto(highest, readiness, where=record)
-        if exit_index == len(score) - 1:
-            record &= ~falls_where_it_is  # leaving at the last exit or falling through to it is the same thing
-        rows = np.flatnonzero(record)
-        yield rows, readiness[rows]
-
-
-def levels(policy: ExitPolicy, readiness: Floats) -> Floats:
-    """Return the knob values at which readiness just suffices."""
-    match policy.leaves_when:
-        case ">=":
-            return readiness
-        case ">":
-            return np.nextafter(readiness, -math.inf)
-        case "<=":
-            return -readiness
-        case "<":
-            return np.nextafter(-readiness, math.inf)
-
-
-def beyond(policy: ExitPolicy, readiness: Floats) -> float:
-    """Return a knob value at which nobody leaves early, given the readiness of all records, highest first."""
-    domain = _domain(policy)
-    if len(readiness) == 0:  # no value of the knob makes a difference
-        return domain.low if math.isfinite(domain.low) else 0.0
-    highest = float(readiness[0])
-    if _knob_is_integer(policy):
-        return highest + 1 if policy.grows() else -highest - 1
-    above = np.nextafter(np.array([highest]), math.inf)
-    return float(levels(policy, above)[0])
-
-
-def _domain(policy: ExitPolicy) -> Domain:
-    return next(domain_of(f) for f in parameter_fields(policy) if f.name == policy.knob)
-
-
-def _knob_is_integer(policy: ExitPolicy) -> bool:
-    return policy.knob is not None and is_integer(type(policy), policy.knob)
-
-
-def with_free_knob(policy: ExitPolicy) -> ExitPolicy:
-    """The same policy with its knob unset, as curves are drawn for every value of it."""
-    return policy if policy.knob is None else replace(policy, **{policy.knob: None})  # type: ignore[type-var]
+def _counts_exits(table: ExitTable, unit: str) -> bool:
+    cost = table.cost(unit)
+    return len(cost) == 1 and np.array_equal(cost[0], np.arange(1, table.n_exits + 1))

@@ -1,0 +1,218 @@
+"""The moves behind an exact trade-off curve: which sample changes its exit at which threshold.
+
+A sample leaves at the first exit whose readiness reaches the threshold, and that exit changes only at its *records*
+r_i > max(r_1 .. r_{i-1}): as the threshold falls below a record, the sample moves from its next record's exit (or from
+falling through) to this one. All records, sorted once, are everything a curve needs: whatever is a sum over samples
+has, at every distinct threshold, the value it has when nobody leaves early plus what the moves so far changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.replay.metrics import Metric
+from harness.replay.readiness import level_beyond, levels_of, readiness_of
+from harness.replay.replay import chunks
+from policies.base import ExitPolicy
+from policies.table import ExitTable, Floats, Ints
+from policies.walk import Trace, trace
+
+Index = NDArray[np.integer[Any]]
+_BLOCK = 1 << 20  # moves whose changes are computed and summed at a time
+_BLOCK_BYTES = 32 << 20  # of statistics with many columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moves:
+    """All moves of one policy on one table, from nobody leaving early to everybody leaving as early as possible.
+
+    A *cell* is a flat index into arrays of shape [L + 1, N]: exit (0-based; L: fell through) times N plus the row.
+
+    Attributes:
+        policy: the fitted policy.
+        table: what it was walked over.
+        answers: [L + 1, N] predictions at every exit, and of those who fall through.
+        level: [P] distinct values of the knob; the first is one at which nobody leaves early, the next the slowest of
+            the others, and so on.
+        cell: [E] where each move goes to, in the order of ``level``.
+        origin: [E] the cell it comes from.
+        ends: [P] number of moves made at each level.
+    """
+
+    policy: ExitPolicy
+    table: ExitTable
+    answers: NDArray[Any]
+    level: Floats
+    cell: Index
+    origin: Index
+    ends: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.level)
+
+    @property
+    def rows(self) -> Index:
+        """Row [E] of the sample that moves."""
+        rows: Index = self.cell % self.table.n
+        return rows
+
+    def sums(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Sum over samples [P] of a quantity given for every exit and for falling through.
+
+        Args:
+            values: [L + 1, N], or [L + 1, 1] where it does not depend on the sample; whole numbers are summed exactly.
+        """
+        n = self.table.n
+        flat = values.ravel()
+        narrow = values.shape[1] == 1
+        kind = np.dtype(np.int64) if values.dtype.kind in "iub" else np.dtype(np.float64)
+
+        def change(block: slice) -> NDArray[Any]:
+            here, before = self.cell[block], self.origin[block]
+            if narrow:
+                here, before = here // n, before // n
+            return np.subtract(flat[here], flat[before], dtype=kind)
+
+        start = np.asarray(values[-1].sum(dtype=kind) * (n if narrow else 1))
+        return np.concatenate([sums for _, sums in self._running(start, change, _BLOCK)])
+
+    def mean_exit(self) -> Floats:
+        """Mean 1-based exit [P]."""
+        exits = np.minimum(np.arange(1, self.table.n_exits + 2), self.table.n_exits)
+        return self.sums(exits[:, None]) / self.table.n
+
+    def mean_cost(self, unit: str) -> Floats:
+        """Mean cost [P] in one of the table's units."""
+        cost = self.table.cost(unit).T
+        return self.sums(np.concatenate([cost, cost[-1:]])) / self.table.n
+
+    def metric(self, metric: Metric) -> Floats:
+        """Value [P] of an additive metric.
+
+        Raises:
+            UserError: the metric is not a function of sums over samples.
+        """
+        labels, n_outputs = self.table.labels, self.table.n_outputs
+        if metric.share:
+            hits = [metric.statistics(row, labels, n_outputs)[:, 1].astype(np.int8) for row in self.answers]
+            return self.sums(np.stack(hits)) / self.table.n
+        origin = metric.origin(labels)
+        answers = self.answers.ravel()
+        changes = np.flatnonzero(answers[self.cell] != answers[self.origin])  # the others change no sum
+        moves = Moves(
+            self.policy, self.table, self.answers, self.level,
+            self.cell[changes], self.origin[changes], np.searchsorted(changes, self.ends),
+        )  # fmt: skip
+        width = metric.statistics(self.answers[-1][:1], labels[:1], n_outputs).shape[-1]
+        step = max(256, _BLOCK_BYTES // (8 * width))
+
+        def statistics(cells: Index) -> Floats:
+            return metric.statistics(answers[cells], labels[cells % self.table.n], n_outputs, origin=origin)
+
+        def change(block: slice) -> Floats:
+            return statistics(moves.cell[block]) - statistics(moves.origin[block])
+
+        start = np.zeros(width)
+        resting = np.arange(self.answers.size - self.table.n, self.answers.size)
+        for first in range(0, self.table.n, step):
+            start += statistics(resting[first : first + step]).sum(axis=0)
+        parts = (metric.from_statistics(sums) for _, sums in moves._running(start, change, step))
+        return np.concatenate([np.atleast_1d(part) for part in parts])
+
+    def predictions_at(self, points: Sequence[int] | Ints) -> Iterator[NDArray[Any]]:
+        """Yield the predictions [N] at some points, given in ascending order; every array is the caller's own."""
+        flat, n = self.answers.ravel(), self.table.n
+        current = self.answers[-1].copy()
+        made = 0
+        for point in points:
+            cells = self.cell[made : self.ends[point]]
+            current[cells % n] = flat[cells]  # a sample that moves twice keeps its last move
+            made = int(self.ends[point])
+            yield current.copy()
+
+    def cells_at(self, first: int, last: int) -> Index:
+        """Cells [last - first, N] in which the samples are at the points first .. last - 1."""
+        n = self.table.n
+        begin, end = int(self.ends[first]), int(self.ends[last - 1])
+        cells = np.tile(np.arange(self.answers.size - n, self.answers.size, dtype=self.cell.dtype), (last - first, 1))
+        cells[0, self.cell[:begin] % n] = self.cell[:begin]  # a sample that moves twice keeps its last move
+        moved = self.cell[begin:end]
+        point = np.searchsorted(self.ends[first:last], np.arange(begin, end), side="right")
+        cells[point, moved % n] = moved
+        return np.minimum.accumulate(cells, axis=0)  # samples only ever move to earlier exits
+
+    def _running(
+        self, start: NDArray[Any], change: Callable[[slice], NDArray[Any]], step: int
+    ) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield the sums at consecutive points: ``start`` and the changes of all moves up to each."""
+        total = start
+        done = int(np.searchsorted(self.ends, 0, side="right"))
+        yield slice(0, done), np.broadcast_to(start, (done, *start.shape))
+        for first in range(0, len(self.cell), step):
+            sums = np.cumsum(change(slice(first, first + step)), axis=0)
+            sums += total
+            total = sums[-1].copy()
+            after = int(np.searchsorted(self.ends, first + len(sums), side="right"))
+            yield slice(done, after), sums[self.ends[done:after] - first - 1]
+            done = after
+
+
+def moves_of(policy: ExitPolicy, table: ExitTable) -> Moves:
+    """Walk a (fitted) policy with a knob over a table and sort its moves.
+
+    Raises:
+        PolicyError: the rule does not suit the table, or still needs fitting.
+    """
+    n, n_exits = table.n, table.n_exits
+    index = np.int32 if (n_exits + 1) * n < 2**31 else np.int64
+    narrow = np.int16 if table.n_outputs < 2**15 else np.int64
+    answers = np.empty((n_exits + 1, n), np.float64 if table.task == "regression" else narrow)
+    parts: list[tuple[Floats, Index, Index]] = []
+    offset = 0
+    for evidence in chunks(table):
+        rows = slice(offset, offset + evidence.table.n)
+        traced = trace(policy, evidence)
+        answers[:-1, rows], answers[-1, rows] = traced.answer, traced.fallback
+        parts.extend(_records(policy, traced, np.arange(rows.start, rows.stop, dtype=index), n))
+        offset = rows.stop
+    readiness = _joined([part[0] for part in parts], np.float64)
+    cell, origin = (_joined([part[k] for part in parts], index) for k in (1, 2))
+    parts.clear()
+    order = np.argsort(readiness)[::-1]
+    readiness, cell, origin = readiness[order], cell[order], origin[order]
+    del order
+    ends = np.flatnonzero(np.append(readiness[1:] != readiness[:-1], len(readiness) > 0)[: len(readiness)])
+    levels = levels_of(policy, readiness[ends])
+    beyond = level_beyond(policy, float(readiness[0]) if len(readiness) else -math.inf)
+    ends += 1
+    if beyond is not None:
+        levels, ends = np.concatenate([[beyond], levels]), np.concatenate([[0], ends])
+    return Moves(policy, table, answers, levels, cell, origin, ends)
+
+
+def _records(policy: ExitPolicy, traced: Trace, rows: Index, n: int) -> Iterator[tuple[Floats, Index, Index]]:
+    """Yield readiness, cell and origin of the records at every exit, the last exit first."""
+    readiness = readiness_of(policy, traced.score)
+    last = len(readiness) - 1
+    highest = np.full(len(rows), -math.inf)
+    records = np.empty(readiness.shape, bool)
+    for here, record in zip(readiness, records, strict=True):
+        np.greater(here, highest, out=record)
+        np.copyto(highest, here, where=record)
+    records[last] &= traced.answer[last] != traced.fallback  # else it is the same as falling through
+    origin = (last + 1) * n + rows
+    for exit_index in range(last, -1, -1):
+        moved = np.flatnonzero(records[exit_index])
+        cell = exit_index * n + rows[moved]
+        yield readiness[exit_index, moved], cell, origin[moved]
+        origin[moved] = cell
+
+
+def _joined(parts: list[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, kind)
