@@ -27,9 +27,14 @@ class ExitTable:
         sample_ids: int64 [N], unique; 0..N-1 where none are given.
         features: float16 [N, L, H], the pooled state each exit reads, or None.
         signals: named per-exit quantities [N, L] (gate logits, router scores, ...).
-        costs: cumulative cost of reaching each exit, heads looked at included; unit -> float64 [L] or [N, L].
-            ``layers`` (1..L) is added where absent.
-        order: how the costs of several exits add up (prefix: reaching exit i includes everything before it).
+        costs: unit -> float64 [L] or [N, L], heads looked at included; read them through ``cost``, which knows what
+            they are under ``order``. ``layers`` (one layer an exit) is added where absent.
+        order: what the entries of ``costs`` are:
+
+            - prefix: cumulative; reaching exit i includes everything before it (one network).
+            - cascade: of each member alone; whoever leaves at i has paid for members 1..i, so they are added up.
+            - route: of each branch alone; a sample takes one of them and pays for nothing else.
+            - points: of each configuration as a whole (width, resolution ...), for each sample.
         group_ids: int64 [N] (query, speaker, ...), or None.
         meta: free text about the origin.
 
@@ -55,7 +60,7 @@ class ExitTable:
         if self.order not in ORDERS:
             raise PolicyError(f"order is '{self.order}', but must be one of {', '.join(ORDERS)}")
         costs = {unit: _checked_cost(unit, cost, n, n_exits) for unit, cost in self.costs.items()}
-        costs.setdefault("layers", np.arange(1, n_exits + 1, dtype=np.float64))
+        costs.setdefault("layers", np.ones(n_exits) if self.order == "cascade" else np.arange(1.0, n_exits + 1))
         signals = {name: _checked_signal(name, s, n, n_exits) for name, s in self.signals.items()}
         features = None if self.features is None else _checked_features(self.features, n, n_exits)
         groups = None if self.group_ids is None else _integers("group_ids", self.group_ids, n)
@@ -86,15 +91,17 @@ class ExitTable:
         return "regression" if self.n_outputs == 1 else "classification"
 
     def cost(self, unit: str) -> Floats:
-        """Cumulative cost of each exit in ``unit``, as [1, L] or [N, L] so that it broadcasts over samples.
+        """What leaving at each exit costs in ``unit``, as [1, L] or [N, L] so that it broadcasts over samples.
+
+        As given for prefix, route and points; added up over the exits for a cascade.
 
         Raises:
             PolicyError: the table has no such unit.
         """
         if unit not in self.costs:
             raise PolicyError(f"the table has no cost in '{unit}'; it has {', '.join(sorted(self.costs))}")
-        cost = self.costs[unit]
-        return cost[None, :] if cost.ndim == 1 else cost
+        cost = np.atleast_2d(self.costs[unit])
+        return np.cumsum(cost, axis=1) if self.order == "cascade" else cost
 
     def rows(self, index: NDArray[np.intp] | slice) -> Self:
         """The same table restricted to (or reordered by) some of its samples."""

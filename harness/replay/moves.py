@@ -80,7 +80,8 @@ class Moves:
             return np.subtract(flat[here], flat[before], dtype=kind)
 
         start = np.asarray(values[-1].sum(dtype=kind) * (n if narrow else 1))
-        return np.concatenate([sums for _, sums in self._running(start, change, _BLOCK)])
+        sums: NDArray[Any] = np.concatenate([sums for _, sums in self._running(start, change, _BLOCK)])
+        return sums
 
     def mean_exit(self) -> Floats:
         """Mean 1-based exit [P]."""

@@ -66,3 +66,22 @@ def test_rows_keep_everything_together():
     assert part.signals["gate"][0].tolist() == [4, 5]
     assert part.cost("macs")[1].tolist() == [0, 1]
     assert part.group_ids.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("order", "macs", "layers"),
+    [
+        ("prefix", [[2, 5]], [[1, 2]]),
+        ("cascade", [[2, 7]], [[1, 2]]),  # 2 for the first member, 2 + 5 for both
+        ("route", [[2, 5]], [[1, 2]]),
+        ("points", [[2, 5]], [[1, 2]]),
+    ],
+)
+def test_what_leaving_at_an_exit_costs_under_every_order(order, macs, layers):
+    table = ExitTable(LOGITS, LABELS, costs={"macs": np.array([2.0, 5.0])}, order=order)
+    assert table.cost("macs").tolist() == macs
+    assert table.cost("layers").tolist() == layers
+    assert table.rows(np.array([0])).cost("layers").tolist() == layers  # not added up twice
+    each = ExitTable(LOGITS, LABELS, costs={"macs": np.array([[2.0, 5.0], [1.0, 1.0], [0.0, 3.0]])}, order=order)
+    last = [7, 2, 3] if order == "cascade" else [5, 1, 3]
+    assert each.cost("macs")[:, 1].tolist() == last
