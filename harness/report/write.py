@@ -61,18 +61,16 @@ def write_tables(frames: Frames, folder: Path) -> list[Path]:
 
 
 def plot_jobs(frames: Frames) -> Iterator[tuple[str, Callable[[], tuple[Figure, object]]]]:
-    """Give (file name, how to draw it) of every figure that the frames have the rows for."""
+    """Give (file name, how to draw it) of every figure that the frames have the rows for; seeds share a figure."""
     results, curves, exits = frames.results, frames.curves, frames.exits
     if len(exits):
         yield "overview", partial(overview, results, curves, exits)
+    drawable = set(drawable_histograms(frames))
     for group, cells in groups(exits).items():
-        if len(cells) > 1:
-            yield f"trade_off_{group}", partial(trade_off, results, curves, exits, cells)
-        for cell in cells:
-            yield f"trade_off_{cell}", partial(trade_off, results, curves, exits, cell)
+        yield f"trade_off_{group}", partial(trade_off, results, curves, exits, cells)
         yield f"exit_metric_{group}", partial(exit_metric, exits, group)
-    for cell in drawable_histograms(frames):
-        yield f"exit_histograms_{cell}", partial(exit_histograms, results, frames.histograms, cell)
+        for cell in [cell for cell in cells if cell in drawable][:1]:
+            yield f"exit_histograms_{cell}", partial(exit_histograms, results, frames.histograms, cell)
     if len(timed_rows(results)):
         yield "time_against_layers", partial(time_against_layers, results)
 
