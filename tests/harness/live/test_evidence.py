@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.live.evidence import EvidenceReader, summarise_on_device, summarise_row
+from harness.live.evidence import ROW_CLASSES, EvidenceReader, summarise_on_device, summarise_row
 from policies.confidence import MaxProb
 from policies.evidence import QUANTITIES, summarise
 from policies.registry import policy_class
@@ -17,16 +17,35 @@ def logits_of(seed: int, rows: int, n_outputs: int, scale: float) -> np.ndarray:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([0.0, 0.1, 4.0, 300.0]))
-def test_one_row_has_the_very_bits_of_a_table(seed, n_outputs, scale):
+def test_one_row_agrees_with_the_table_to_the_last_bit(seed, n_outputs, scale):
     logits = logits_of(seed, 3, n_outputs, scale)
     table = summarise(logits)
     for row in range(3):
-        alone = summarise_row(logits[row : row + 1], frozenset(QUANTITIES))
+        alone = summarise_row(logits[row].tolist(), frozenset(QUANTITIES))
         assert alone.keys() == table.keys()
         for name, values in alone.items():
             assert values.shape == (1,)
             assert values.dtype == table[name].dtype
-            assert values[0] == table[name][row], name
+            np.testing.assert_allclose(values[0], table[name][row], rtol=4e-15, atol=4e-15, err_msg=name)
+
+
+def test_ties_and_saturation_are_exact():
+    tied = summarise_row([1.0, 3.0, 3.0], frozenset(QUANTITIES))
+    assert (tied["label"][0], tied["margin"][0]) == (1, 0.0)
+    sure = summarise_row([300.0, -300.0, 0.0], frozenset(QUANTITIES))
+    assert (sure["confidence"][0], sure["margin"][0]) == (1.0, 1.0)
+    assert 0 <= sure["entropy"][0] < 1e-100
+
+
+@pytest.mark.parametrize("n_outputs", [5, ROW_CLASSES, ROW_CLASSES + 1])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_every_way_gives_the_same_evidence(n_outputs, rows):
+    logits = logits_of(0, rows, n_outputs, 2.0)
+    reader = EvidenceReader(frozenset({"label", "entropy", "margin"}), n_exits=2, n_outputs=n_outputs)
+    evidence = reader(0, torch.from_numpy(logits), torch.zeros(rows, 1), np.arange(rows))
+    np.testing.assert_array_equal(evidence.label, summarise(logits)["label"])
+    np.testing.assert_allclose(evidence.entropy, summarise(logits)["entropy"], rtol=1e-14)
+    np.testing.assert_allclose(evidence.margin, summarise(logits)["margin"], rtol=1e-14)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 300.0])
@@ -41,10 +60,10 @@ def test_the_reduction_on_the_device_agrees_with_the_table(n_outputs, scale):
 
 
 def test_only_what_is_needed_is_computed():
-    known = summarise_row(logits_of(0, 1, 5, 1.0), frozenset({"label", "confidence"}))
+    known = summarise_row(logits_of(0, 1, 5, 1.0)[0].tolist(), frozenset({"label", "confidence"}))
     assert "entropy" not in known
     assert "margin" not in known
-    assert set(summarise_row(logits_of(0, 1, 5, 1.0), frozenset({"label"}))) == {"label"}
+    assert set(summarise_row(logits_of(0, 1, 5, 1.0)[0].tolist(), frozenset({"label"}))) == {"label"}
 
 
 def test_larger_inputs_come_only_when_declared():

@@ -39,7 +39,7 @@ def test_live_decisions_are_the_replayed_ones(kind, policy, batch):
     if batch == 1:  # the same arithmetic: not one decision may differ
         assert np.array_equal(exits, replayed.exit_index)
         assert np.array_equal(prediction, replayed.prediction)
-        np.testing.assert_allclose(score, scores[exits, np.arange(len(exits))], rtol=1e-12)
+        np.testing.assert_allclose(score, scores[exits, np.arange(len(exits))], rtol=1e-9)
     else:  # matrix products of several rows round differently: only a sample on the threshold itself may move
         assert (exits != replayed.exit_index).sum() <= 1
         same = exits == replayed.exit_index
