@@ -14,16 +14,16 @@ SMALL_SIDE = 12
 
 
 class Cnn6(MultiExitModel):
-    """Six one-convolution residual layers of constant width, an exit after each.
+    """Six one-convolution residual layers of constant width and resolution, an exit after each.
 
     x_0 = relu(stem(pixels)); x_i = relu(x_{i-1} + conv_i(x_{i-1})); feature_i = mean of x_i over positions;
-    logits_i = linear_i(feature_i). Layer 4 works on a 2 x 2 average of x_3, larger images (28 x 28) are halved in the
-    stem as well. Every exit therefore reads H = `width` numbers, and what it can know is bounded by the receptive
-    field of its depth: early exits are clearly weaker.
+    logits_i = linear_i(feature_i). The stem is 3 x 3; odd layers look one position up and down (3 x 1), even layers
+    left and right (1 x 3). Every layer therefore costs the same and widens what the network sees a little, so that
+    early exits are clearly weaker and the cost of an exit is proportional to its depth.
 
-    There is no normalisation layer (small initial residuals keep it stable), so nothing has to be folded for a live
-    run, training and inference are one function, and a sample never depends on its batch. Pixels in [0, 1] are read
-    as they are: no input normalisation.
+    There is no normalisation layer (small initial residuals keep it stable): nothing has to be folded for a live run,
+    training and inference are one function, and a sample never depends on its batch. Pixels in [0, 1] are read as they
+    are, without any normalisation.
     """
 
     def __init__(self, n_outputs: int, *, width: int = 32) -> None:
@@ -32,7 +32,12 @@ class Cnn6(MultiExitModel):
         self.n_outputs = n_outputs
         self.feature_width = width
         self.stem = nn.Conv2d(1, width, kernel_size=3, padding=1)
-        layers = [nn.Conv2d(width, width, kernel_size=3, padding=1) for _ in range(self.n_exits)]
+        layers = [
+            nn.Conv2d(width, width, kernel_size=(3, 1), padding=(1, 0))
+            if exit_index % 2 == 0
+            else nn.Conv2d(width, width, kernel_size=(1, 3), padding=(0, 1))
+            for exit_index in range(self.n_exits)
+        ]
         self.layers = nn.ModuleList(layers)
         self.heads = linear_heads(self.n_exits, width, n_outputs)
         nn.init.kaiming_normal_(self.stem.weight, nonlinearity="relu")
@@ -42,19 +47,19 @@ class Cnn6(MultiExitModel):
         for convolution in (self.stem, *layers):
             if convolution.bias is not None:
                 nn.init.zeros_(convolution.bias)
+        # Channels innermost: measured up to twice as fast in training and a sixth faster at batch 1 on a CPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(self, inputs: Inputs) -> State:
         """The stem: [B, 1, h, w] -> [B, width, h', w']."""
         pixels = inputs["pixels"]
         stride = 1 if pixels.shape[-1] <= SMALL_SIDE else 2
         hidden = functional.conv2d(pixels, self.stem.weight, self.stem.bias, stride=stride, padding=1)
-        return {"hidden": torch.relu_(hidden)}
+        return {"hidden": torch.relu_(hidden).contiguous(memory_format=torch.channels_last)}
 
     def segment(self, exit_index: int, state: State) -> State:
         """One residual layer."""
         hidden = state["hidden"]
-        if exit_index == 2:
-            hidden = functional.avg_pool2d(hidden, 2)
         return {"hidden": torch.relu_(hidden + self.layers[exit_index](hidden))}
 
     def feature(self, exit_index: int, state: State) -> Tensor:

@@ -323,6 +323,7 @@ def _load_state(run: _Run) -> None:
                 parameter.copy_(tensors[f"value.{name}"])
                 run.optimiser.state[parameter] = {
                     "step": torch.tensor(float(run.progress.step)),
-                    "exp_avg": tensors[f"mean.{name}"].to(parameter.device),
-                    "exp_avg_sq": tensors[f"square.{name}"].to(parameter.device),
+                    # In the memory layout of the parameter, so that the arithmetic is the same to the last bit.
+                    "exp_avg": torch.empty_like(parameter).copy_(tensors[f"mean.{name}"]),
+                    "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"square.{name}"]),
                 }

@@ -38,16 +38,15 @@ def test_padding_is_not_counted(bert_folder):
     assert np.array_equal(cumulative_macs(model, samples).exits[0], short.exits)
 
 
-@pytest.mark.parametrize(("side", "stem", "wide", "narrow"), [(8, 64, 64, 16), (28, 196, 196, 49)])
-def test_cnn6_by_hand(side, stem, wide, narrow):
+@pytest.mark.parametrize(("side", "positions"), [(8, 64), (28, 196)])
+def test_cnn6_by_hand(side, positions):
     model = build("cnn6", 10)
     samples = model.samples(np.zeros((3, 1, side, side), np.float32))
-    positions = np.array([wide, wide, narrow, narrow, narrow, narrow])
     costs = cumulative_macs(model, samples)
     width = model.feature_width
-    layers = positions * width * width * 9
-    assert costs.exits.tolist() == (stem * width * 9 + np.cumsum(layers + width * 10)).tolist()
-    assert float(costs.bare) == stem * width * 9 + layers.sum() + width * 10
+    stem, layer, head = positions * width * 9, positions * width * width * 3, width * 10
+    assert costs.exits.tolist() == [stem + n * (layer + head) for n in range(1, 7)]
+    assert float(costs.bare) == stem + 6 * layer + head
 
 
 def test_costs_in_layers(bert_folder):
