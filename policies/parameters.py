@@ -110,6 +110,10 @@ def _coerced(value: object, hint: Any, domain: Domain, where: str) -> object:
         if not isinstance(value, bool):
             raise PolicyError(f"{where} is {value!r}, but must be true or false")
         return value
+    if str in alternatives:
+        if not isinstance(value, str):
+            raise PolicyError(f"{where} is {value!r}, but must be a word")
+        return value
     if isinstance(value, (list, tuple)):
         if not any(get_origin(a) is tuple for a in alternatives):
             raise PolicyError(f"{where} is a list, but must be one number ({domain})")
@@ -139,11 +143,15 @@ def describe_parameters(policy_class: type) -> dict[str, dict[str, object]]:
         alternatives = _alternatives(hints[spec.name])
         words = [a for a in alternatives if isinstance(a, str)]
         described[spec.name] = {
-            "type": "choice" if words else _type_name(alternatives),
+            "type": "choice" if words else "word" if str in alternatives else _type_name(alternatives),
             "default": None if spec.default is dataclasses.MISSING else spec.default,
-            "allowed": ", ".join(words) if words else "true, false" if bool in alternatives else str(domain_of(spec)),
+            "allowed": ", ".join(words) or _allowed(alternatives, domain_of(spec)),
         }
     return described
+
+
+def _allowed(alternatives: tuple[Any, ...], domain: Domain) -> str:
+    return "true, false" if bool in alternatives else "any word" if str in alternatives else str(domain)
 
 
 def _type_name(alternatives: tuple[Any, ...]) -> str:
