@@ -29,29 +29,43 @@ def temperature(logits: NDArray[np.float32], labels: Ints) -> float:
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
-def logistic(inputs: NDArray[np.floating], targets: NDArray[np.bool_], *, ridge: float = 1e-3) -> Floats:
+def logistic(
+    inputs: NDArray[np.floating],
+    targets: NDArray[np.bool_],
+    *,
+    ridge: float = 1e-3,
+    weights: Floats | None = None,
+) -> Floats:
     """Fit P(target) = sigmoid(w x + b) by regularised maximum likelihood.
 
-    Inputs are standardised for the fit, which minimises mean(-ln P) + ridge / 2 |w|^2; the weights returned are for
-    the inputs as they are.
+    Inputs are standardised for the fit, which minimises mean(-ln P) + ridge / 2 |w|^2; the coefficients returned are
+    for the inputs as they are.
 
-    Shapes: inputs [N, H]; targets bool [N]; result [H + 1], the offset b last.
+    Args:
+        inputs: [N, H].
+        targets: bool [N].
+        ridge: strength of the penalty.
+        weights: of the samples in that mean [N], at least one of them positive; None for equal ones.
+
+    Returns:
+        Coefficients [H + 1], the offset b last.
     """
     x = inputs.astype(np.float64)
     centre, scale = x.mean(axis=0), x.std(axis=0)
     scale[scale < 1e-12] = 1.0
     x = (x - centre) / scale
     sign = np.where(targets, 1.0, -1.0)
+    share = np.full(len(x), 1.0 / len(x)) if weights is None else weights / weights.sum()
 
-    def loss_and_gradient(weights: Floats) -> tuple[float, Floats]:
-        margin = sign * (x @ weights[:-1] + weights[-1])
-        pull = -sign * expit(-margin) / len(x)
-        gradient = np.append(x.T @ pull + ridge * weights[:-1], pull.sum())
-        return float(np.logaddexp(0.0, -margin).mean() + ridge / 2 * (weights[:-1] ** 2).sum()), gradient
+    def loss_and_gradient(fit: Floats) -> tuple[float, Floats]:
+        margin = sign * (x @ fit[:-1] + fit[-1])
+        pull = -sign * expit(-margin) * share
+        gradient = np.append(x.T @ pull + ridge * fit[:-1], pull.sum())
+        return float(share @ np.logaddexp(0.0, -margin) + ridge / 2 * (fit[:-1] ** 2).sum()), gradient
 
-    weights: Floats = minimize(loss_and_gradient, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
-    slope = weights[:-1] / scale
-    return np.append(slope, weights[-1] - slope @ centre)
+    found: Floats = minimize(loss_and_gradient, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    slope = found[:-1] / scale
+    return np.append(slope, found[-1] - slope @ centre)
 
 
 def require_two_classes(name: str, calibration: CalibrationTable) -> None:
