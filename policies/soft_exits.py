@@ -21,7 +21,8 @@ def log_exit_probabilities(gate_logits: Floats) -> Floats:
     nobody = np.zeros((1, gate_logits.shape[1]))
     stop, go = -np.logaddexp(0.0, -gate_logits), -np.logaddexp(0.0, gate_logits)
     reached = np.concatenate([nobody, np.cumsum(go, axis=0)])
-    return reached + np.concatenate([stop, nobody])
+    log_pi: Floats = reached + np.concatenate([stop, nobody])
+    return log_pi
 
 
 def expected_loss(

@@ -47,8 +47,9 @@ def test_the_loss_of_the_fit_is_near_that_of_the_best_exit_of_every_sample():
     calibration, _ = planted(CalibrationTable)
     policy = parse_policy("leenet(alpha=0.2)").fit(calibration)
     losses = 0.8 * exit_losses(calibration) + 0.2 * scaled_cost("leenet", calibration, "layers")
-    score = trace(policy, EvidenceTable(TestTable(calibration.logits, calibration.labels,
-                                                  features=calibration.features))).score[:-1]
+    score = trace(
+        policy, EvidenceTable(TestTable(calibration.logits, calibration.labels, features=calibration.features))
+    ).score[:-1]
     with np.errstate(divide="ignore"):
         gates = np.clip(np.log(score) - np.log1p(-score), -700, 700)
     best, fixed = losses.min(axis=0).mean(), losses.mean(axis=1).min()
