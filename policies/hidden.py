@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from policies.base import Answer, ExitPolicy, Score, State
@@ -179,9 +180,10 @@ class ClassMeans(ExitPolicy):
         return state, probs.max(axis=1), probs
 
 
-def cosine(a: Floats, b: Floats) -> Floats:
+def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
     """Return the cosine [B] of the rows of two arrays [B, H]; 0 where one of them has no length."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     lengths = np.sqrt(np.square(a).sum(axis=1)) * np.sqrt(np.square(b).sum(axis=1))
     products = (a * b).sum(axis=1)
-    return np.clip(np.divide(products, lengths, out=np.zeros(len(a)), where=lengths > 0), -1.0, 1.0)
+    found: Floats = np.divide(products, lengths, out=np.zeros(len(a)), where=lengths > 0)
+    return np.clip(found, -1.0, 1.0)
