@@ -1,0 +1,161 @@
+"""A whole trade-off curve as one number: the mean gain over static exits, and the dominated hypervolume.
+
+Between two operating points a curve is straight, since choosing one of the two at random reaches every point on the
+line. No threshold is picked, so nothing is tuned on the split that is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.replay.metrics import Floats, Metric
+from harness.statistics.bootstrap import Resamples
+from harness.statistics.effects import Effect
+from harness.statistics.steps import Steps
+from policies.table import ExitTable
+
+# Enough for the area to be right to a thousandth of a point; the estimate itself uses every operating point.
+_POINTS = 64
+_ENTRIES = 1 << 24  # sums held at once, 128 MB
+
+
+class Line(NamedTuple):
+    """A curve on the sample and on each resample; points by ascending mean exit.
+
+    Attributes:
+        exits: [P] mean exit.
+        values: [P] metric.
+        exits_drawn: [R, G] mean exits on the resamples, at G of the P points.
+        values_drawn: [R, G] metric on the resamples.
+        kept: [G] which of the P points those are.
+    """
+
+    exits: Floats
+    values: Floats
+    exits_drawn: Floats
+    values_drawn: Floats
+    kept: np.ndarray[tuple[int], np.dtype[np.intp]]
+
+
+def lines(curves: Sequence[Steps], resamples: Resamples, *, most: int = _POINTS) -> list[Line]:
+    """Return the curves of policies of one table, all under the same resamples.
+
+    Args:
+        curves: One a policy.
+        resamples: Of the samples of their table.
+        most: Operating points that are followed through the resamples, spread evenly over the mean exit.
+    """
+    found: list[Line] = []
+    size = resamples.count * most * (curves[0].resting.shape[1] if curves else 1)
+    together = max(1, _ENTRIES // size)  # the resamples are drawn anew each time, so not one curve at a time
+    for start in range(0, len(curves), together):
+        found.extend(_lines(curves[start : start + together], resamples, most))
+    return found
+
+
+def _lines(curves: Sequence[Steps], resamples: Resamples, most: int) -> Iterator[Line]:
+    kept = [steps.points(most) for steps in curves]
+    drawn = resamples.sums(np.concatenate([steps.at(points) for steps, points in zip(curves, kept, strict=True)]))
+    parts = np.split(drawn, np.cumsum([len(points) for points in kept])[:-1], axis=1)
+    for steps, points, part in zip(curves, kept, parts, strict=True):
+        sums = steps.sums(np.ones((1, steps.n)))[0, ::-1]
+        yield Line(
+            exits=sums[:, 0] / steps.n,
+            values=steps.metric.from_statistics(sums[:, 1:]),
+            exits_drawn=part[:, ::-1, 0] / steps.n,
+            values_drawn=steps.metric.from_statistics(part[:, ::-1, 1:]),
+            kept=len(steps) - 1 - points[::-1],
+        )
+
+
+def static_line(answers: Floats, table: ExitTable, metric: Metric, resamples: Resamples) -> Line:
+    """Return the line through the exits alone, for their answers ``[L, N]``."""
+    exits = np.arange(1.0, table.n_exits + 1.0)
+    values = metric.value(answers, table.labels, table.n_outputs)
+    drawn = resamples.metric(metric, answers, table.labels, table.n_outputs)
+    return Line(exits, values, np.broadcast_to(exits, drawn.shape), drawn, np.arange(table.n_exits))
+
+
+def mean_value(line: Line, low: float, high: float) -> Effect:
+    """Return the mean of the metric over mean exits from ``low`` to ``high``.
+
+    ``1 / (high - low) * integral of m(c) dc``; before its fastest point a line goes on level.
+    """
+    return _effect(
+        _integral(line.exits, line.values, low, high),
+        _integral(line.exits[line.kept], line.values[line.kept], low, high),
+        _integral(line.exits_drawn, line.values_drawn, low, high),
+    )
+
+
+def mean_gain(line: Line, static: Line, *, higher_is_better: bool = True) -> Effect:
+    """Return how much better than static exits a curve is, on average over all mean exits from 1 to L.
+
+    ``1 / (L - 1) * integral over c = 1..L of (m(c) - s(c)) dc``, s the line through the exits alone, in units of the
+    metric, positive = better. Faster than its fastest point a policy is mixed with the first exit. 0 for static exits
+    and (in expectation) for coins.
+    """
+    n_exits = len(static.exits)
+    first = Line(
+        np.append(1.0, line.exits),
+        np.append(static.values[0], line.values),
+        _with_first(line.exits_drawn, np.ones(1)),
+        _with_first(line.values_drawn, static.values_drawn[:, :1]),
+        np.append(0, line.kept + 1),
+    )
+    gain = mean_value(first, 1.0, n_exits).minus(mean_value(static, 1.0, n_exits))
+    return gain if higher_is_better else Effect(-gain.value, -gain.draws)
+
+
+def hypervolume(line: Line, static: Line, *, higher_is_better: bool = True) -> Effect:
+    """Return the area that the operating points dominate, seen from (mean exit L, metric of the first exit).
+
+    ``1 / (L - 1) * integral over c = 1..L of max(0, best m at a mean exit of at most c - m of exit 1) dc``, in units of
+    the metric, positive = better; a staircase, since nothing is mixed. The best point is the best on the reported
+    split, so that curves with more operating points have more chances; ``mean_gain`` has no such bias.
+
+    *Reference:* Zitzler and Thiele (1999), IEEE Transactions on Evolutionary Computation 3:257.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    n_exits = len(static.exits)
+    return _effect(
+        _staircase(line.exits, sign * (line.values - static.values[0]), n_exits),
+        _staircase(line.exits[line.kept], sign * (line.values[line.kept] - static.values[0]), n_exits),
+        _staircase(line.exits_drawn, sign * (line.values_drawn - static.values_drawn[:, :1]), n_exits),
+    )
+
+
+def _effect(value: Floats, thinned: Floats, drawn: Floats) -> Effect:
+    """Join the value of the whole curve with draws of the thinned one, which are moved by what thinning changes."""
+    return Effect(float(value), drawn + (float(value) - float(thinned)))
+
+
+def _with_first(values: Floats, first: Floats) -> Floats:
+    column = np.broadcast_to(first, (len(values), 1))
+    return np.concatenate([column, values], axis=1)
+
+
+def _integral(exits: Floats, values: Floats, low: float, high: float) -> Floats:
+    """Return the mean height ``[...]`` over low..high of the broken lines through ``(exits, values)`` ``[..., P]``."""
+    if not high > low:
+        return np.full(exits.shape[:-1], np.nan)
+    left, right = exits[..., :-1], exits[..., 1:]
+    start, end = np.clip(left, low, high), np.clip(right, low, high)
+    width = end - start
+    run = np.where(right > left, right - left, 1.0)
+    height = values[..., :-1] + ((start + end) / 2.0 - left) / run * (values[..., 1:] - values[..., :-1])
+    area = np.where(width > 0, width * height, 0.0).sum(axis=-1)
+    area = area + np.clip(exits[..., 0] - low, 0.0, high - low) * values[..., 0]
+    area = area + np.clip(high - exits[..., -1], 0.0, high - low) * values[..., -1]
+    return np.asarray(area / (high - low))
+
+
+def _staircase(exits: Floats, gains: Floats, n_exits: int) -> Floats:
+    if n_exits < 2:
+        return np.full(exits.shape[:-1], np.nan)
+    best = np.maximum(np.maximum.accumulate(gains, axis=-1), 0.0)
+    until = np.concatenate([exits[..., 1:], np.full((*exits.shape[:-1], 1), float(n_exits))], axis=-1)
+    return np.asarray(((until - exits) * best).sum(axis=-1) / (n_exits - 1))
