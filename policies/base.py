@@ -51,6 +51,7 @@ class ExitPolicy(ABC):
         causal: False only for references that see labels or later exits.
         tasks: which tables the literature defines the rule for.
         abstains: whether a sample may leave without an answer (prediction -1).
+        online: whether it decides samples in an order and learns on the way (policies.stream).
     """
 
     __slots__ = ()
@@ -61,6 +62,7 @@ class ExitPolicy(ABC):
     causal: ClassVar[bool] = True
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     abstains: ClassVar[bool] = False
+    online: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_parameters(self)

@@ -6,20 +6,33 @@ property. A rule that fails one of them would give other decisions live than in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.base import ExitPolicy
-from policies.errors import PolicyError
+from policies.conformance_stream import STREAM_PROPERTIES, StreamSubject, prepare_stream
 from policies.evidence import EvidenceTable
-from policies.spec import build, canonical, split_spec
-from policies.trials import Fault, Subject, poisoned, prepare, reported, stream, synthetic, walk, walk_live
+from policies.spec import canonical
+from policies.stream import OnlinePolicy
+from policies.trials import (
+    Fault,
+    Subject,
+    poisoned,
+    prepare,
+    round_trip,
+    runs_or_says,
+    same,
+    stream,
+    walk,
+    walk_live,
+)  # fmt: skip
 from policies.walk import Trace, exits_of, trace
 
+AnySubject = TypeVar("AnySubject", Subject, StreamSubject)
 _FAULTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a faulty policy may raise; reported as a failed property instead of ending the suite."""
 
@@ -39,12 +52,18 @@ def check_policy(policy: ExitPolicy, *, seed: int = 0) -> list[Result]:
         policy: an instance; fitted and given an operating point here where it has none.
         seed: of the synthetic tables.
     """
+    if isinstance(policy, OnlinePolicy):
+        return _run(lambda: prepare_stream(policy, seed=seed), STREAM_PROPERTIES)
+    return _run(lambda: prepare(policy, seed=seed), PROPERTIES)
+
+
+def _run(prepared: Callable[[], AnySubject], properties: Sequence[Callable[[AnySubject], str | None]]) -> list[Result]:
     try:
-        subject = prepare(policy, seed=seed)
+        subject = prepared()
     except _FAULTS as error:
         return [Result("runs", passed=False, detail=f"{type(error).__name__}: {error}")]
     results = [Result("runs", passed=True, detail=canonical(subject.policy))]
-    for prop in PROPERTIES:
+    for prop in properties:
         name = prop.__name__.removeprefix("check_").replace("_", " ")
         try:
             results.append(Result(name, passed=True, detail=prop(subject) or (prop.__doc__ or "").rstrip(".")))
@@ -70,8 +89,8 @@ def check_causality(subject: Subject) -> str | None:
         exits = exits[: cut + 1] + [poisoned(later, policy) for later in exits[cut + 1 :]]
         with np.errstate(invalid="ignore"):
             after = walk(policy, iter(exits), table.n)
-        _same(subject.traced.score[: cut + 1], after.score[: cut + 1], f"score with exits after {cut + 1} hidden")
-        _same(subject.traced.answer[: cut + 1], after.answer[: cut + 1], f"answer with exits after {cut + 1} hidden")
+        same(subject.traced.score[: cut + 1], after.score[: cut + 1], f"score with exits after {cut + 1} hidden")
+        same(subject.traced.answer[: cut + 1], after.answer[: cut + 1], f"answer with exits after {cut + 1} hidden")
     return None
 
 
@@ -113,8 +132,8 @@ def check_batch_split(subject: Subject) -> str | None:
 def check_live_compaction(subject: Subject) -> str | None:
     """Dropping samples that left does not change what happens to the others."""
     replayed, live = exits_of(subject.policy, subject.traced), walk_live(subject.policy, subject.evidence)
-    _same(replayed.exit_index, live.exit_index, "exits live")
-    _same(replayed.prediction, live.prediction, "predictions live")
+    same(replayed.exit_index, live.exit_index, "exits live")
+    same(replayed.prediction, live.prediction, "predictions live")
     return f"{len(np.unique(live.exit_index))} of {subject.evidence.table.n_exits} exits used"
 
 
@@ -128,22 +147,22 @@ def check_one_sample(subject: Subject) -> str | None:
 def check_one_exit(subject: Subject) -> str | None:
     """On a network of one exit everybody leaves there, or a sentence says why not."""
     n_outputs = subject.evidence.table.n_outputs
-    return _runs_or_says(subject.policy, n_exits=1, n_outputs=n_outputs)
+    return runs_or_says(subject.policy, n_exits=1, n_outputs=n_outputs)
 
 
 def check_regression(subject: Subject) -> str | None:
     """Runs on a regression table (C = 1), or says in a sentence that it does not."""
-    return _runs_or_says(subject.policy, n_exits=5, n_outputs=1)
+    return runs_or_says(subject.policy, n_exits=5, n_outputs=1)
 
 
 def check_two_classes(subject: Subject) -> str | None:
     """Runs on a table of two classes, or says in a sentence that it does not."""
-    return _runs_or_says(subject.policy, n_exits=5, n_outputs=2)
+    return runs_or_says(subject.policy, n_exits=5, n_outputs=2)
 
 
 def check_many_classes(subject: Subject) -> str | None:
     """Runs on a table of twelve classes, or says in a sentence that it does not."""
-    return _runs_or_says(subject.policy, n_exits=5, n_outputs=12)
+    return runs_or_says(subject.policy, n_exits=5, n_outputs=12)
 
 
 def check_ties(subject: Subject) -> str | None:
@@ -175,12 +194,7 @@ def check_saturated_logits(subject: Subject) -> str | None:
 
 def check_round_trip(subject: Subject) -> str | None:
     """Its canonical spec reads back as the same policy."""
-    text = canonical(subject.policy)
-    name, parameters = split_spec(text)
-    again = build(type(subject.policy), parameters)
-    if name != subject.policy.name or again != subject.policy:
-        raise Fault(f"'{text}' reads back as '{canonical(again)}'")
-    return text
+    return round_trip(subject.policy)
 
 
 def check_last_exit_answers(subject: Subject) -> str | None:
@@ -204,18 +218,6 @@ PROPERTIES: tuple[Callable[[Subject], str | None], ...] = (
 # -- comparisons -------------------------------------------------------------------------------------------------
 
 
-def _runs_or_says(policy: ExitPolicy, *, n_exits: int, n_outputs: int) -> str:
-    calibration = synthetic(150, n_exits, n_outputs, policy, seed=7)
-    try:
-        fitted = policy.fit(calibration)
-    except PolicyError as sentence:
-        return f"refused: {sentence}"
-    decisions = exits_of(fitted, trace(fitted, EvidenceTable(reported(calibration))))
-    if n_exits == 1 and decisions.exit_index.any():
-        raise Fault("a network of one exit has only exit 1")
-    return f"mean exit {decisions.exit_index.mean() + 1:.2f} of {n_exits}"
-
-
 def _zeros(features: NDArray[np.float16] | None) -> NDArray[np.float16] | None:
     return None if features is None else np.zeros_like(features)
 
@@ -225,12 +227,6 @@ def _rows(traced: Trace, rows: NDArray[np.intp]) -> Trace:
 
 
 def _same_trace(one: Trace, other: Trace, when: str) -> None:
-    _same(one.score, other.score, f"scores {when}")
-    _same(one.answer, other.answer, f"answers {when}")
-    _same(one.fallback, other.fallback, f"fallback answers {when}")
-
-
-def _same(one: NDArray[Any], other: NDArray[Any], what: str) -> None:
-    # Matrix products may round differently for other batch sizes; decisions move only on a score within 1e-9.
-    if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-12, equal_nan=True):
-        raise Fault(f"the {what} differ")
+    same(one.score, other.score, f"scores {when}")
+    same(one.answer, other.answer, f"answers {when}")
+    same(one.fallback, other.fallback, f"fallback answers {when}")

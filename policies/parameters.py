@@ -118,6 +118,8 @@ def _coerced(value: object, hint: Any, domain: Domain, where: str) -> object:
         if not any(get_origin(a) is tuple for a in alternatives):
             raise PolicyError(f"{where} is a list, but must be one number ({domain})")
         return tuple(_number(v, domain, where, integer=False) for v in value)
+    if all(get_origin(a) is tuple for a in alternatives):
+        raise PolicyError(f"{where} is {value!r}, but must be a list of numbers like [0.7, 0.9] ({domain})")
     return _number(value, domain, where, integer=int in alternatives)
 
 

@@ -12,8 +12,9 @@ from policies.base import ExitPolicy, State, decided
 from policies.errors import PolicyError
 from policies.evidence import Evidence, EvidenceTable
 from policies.parameters import is_integer
+from policies.spec import build, canonical, split_spec
 from policies.table import CalibrationTable, ExitTable, Floats, TestTable
-from policies.walk import Decisions, Trace, trace
+from policies.walk import Decisions, Trace, decide, trace
 
 SHAPES = (3, 2, 5, 1)
 """Numbers of outputs that are tried until the policy accepts one."""
@@ -97,6 +98,51 @@ def _middle(policy: ExitPolicy, score: Floats) -> float:
     inner = score[:-1][np.isfinite(score[:-1])] if len(score) > 1 else np.empty(0)
     level = float(np.quantile(inner, 0.7 if policy.grows() else 0.3, method="lower")) if inner.size else 1.0
     return max(1, round(level)) if policy.knob and is_integer(type(policy), policy.knob) else level
+
+
+# -- properties that every kind of rule has ----------------------------------------------------------------------
+
+
+def runs_or_says(policy: ExitPolicy, *, n_exits: int, n_outputs: int) -> str:
+    """Return the mean exit on a table of that shape, or the sentence that refuses it.
+
+    Raises:
+        Fault: the policy uses exits that the network does not have.
+    """
+    calibration = synthetic(150, n_exits, n_outputs, policy, seed=7)
+    try:
+        fitted = policy.fit(calibration)
+    except PolicyError as sentence:
+        return f"refused: {sentence}"
+    decisions = decide(fitted, EvidenceTable(reported(calibration)))
+    if n_exits == 1 and decisions.exit_index.any():
+        raise Fault("a network of one exit has only exit 1")
+    return f"mean exit {decisions.exit_index.mean() + 1:.2f} of {n_exits}"
+
+
+def round_trip(policy: ExitPolicy) -> str:
+    """Return the canonical spec.
+
+    Raises:
+        Fault: it reads back as another policy.
+    """
+    text = canonical(policy)
+    name, parameters = split_spec(text)
+    again = build(type(policy), parameters)
+    if name != policy.name or again != policy:
+        raise Fault(f"'{text}' reads back as '{canonical(again)}'")
+    return text
+
+
+def same(one: NDArray[Any], other: NDArray[Any], what: str) -> None:
+    """Compare two arrays.
+
+    Raises:
+        Fault: they differ by more than rounding.
+    """
+    # Matrix products may round differently for other batch sizes; decisions move only on a score within 1e-9.
+    if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-12, equal_nan=True):
+        raise Fault(f"the {what} differ")
 
 
 # -- walking by hand ---------------------------------------------------------------------------------------------

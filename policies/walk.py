@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from policies.base import ExitPolicy, decided
 from policies.evidence import EvidenceTable
+from policies.stream import OnlinePolicy
 from policies.table import Floats, Ints
 
 
@@ -85,5 +86,12 @@ def exits_of(policy: ExitPolicy, traced: Trace) -> Decisions:
 
 
 def decide(policy: ExitPolicy, evidence: EvidenceTable) -> Decisions:
-    """Replay a ready policy over a table: ``exits_of(policy, trace(policy, evidence))``."""
+    """Replay a ready policy over a table: ``exits_of(policy, trace(policy, evidence))``.
+
+    An online policy decides the samples one after the other; its score is what the arm it chose promised.
+    """
+    if isinstance(policy, OnlinePolicy):
+        policy.require_fitted()
+        _, exit_index, prediction, score, _ = policy.decide_stream(evidence)
+        return Decisions(exit_index, prediction, np.zeros(len(exit_index), bool), score)
     return exits_of(policy, trace(policy, evidence))

@@ -61,7 +61,7 @@ def test_no_threshold_is_a_sentence():
 
 def test_a_regression_lists_the_rules_that_work():
     regression = EvidenceTable(TestTable(LOGITS[:, :, :1], LABELS.astype(float)))
-    with pytest.raises(PolicyError, match=r"choose one of final, fixed, .*pabee, random"):
+    with pytest.raises(PolicyError, match=r"choose one of .*fixed, .*lte, pabee, palbert, .*random"):
         decide(parse_policy("max_prob(threshold=0.9)"), regression)
 
 
