@@ -128,13 +128,19 @@ class EarlyExitRunner:
             stop: False asks the policy everywhere and never stops (see Walk).
 
         Raises:
-            UserError: the policy sees labels, or reads what a running network does not compute.
+            UserError: the policy sees labels, learns from sample to sample, or reads what a running network does not
+                compute.
             PolicyError: it does not suit the network, is not fitted, or has no operating point.
         """
         if not policy.causal:
             raise UserError(
                 f"{policy.name} sees labels or later exits, so no running network can follow it: "
                 "it is a reference for replay only"
+            )
+        if policy.online:
+            raise UserError(
+                f"{policy.name} decides a stream of samples in order and learns on the way, which the runner does not "
+                "do: compare it by replay instead"
             )
         policy.check_shape(model.n_exits, model.n_outputs)
         policy.require_ready()

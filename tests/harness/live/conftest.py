@@ -76,7 +76,7 @@ def ready_policies(model: TinyChain) -> list[ExitPolicy]:
     task = "regression" if model.n_outputs == 1 else "classification"
     found = []
     for cls in catalogue().values():
-        if not cls.causal or task not in cls.tasks or not cls.needs <= PROVIDED:
+        if not cls.causal or cls.online or task not in cls.tasks or not cls.needs <= PROVIDED:
             continue
         policy = cls()
         try:
