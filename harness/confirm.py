@@ -78,9 +78,9 @@ def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, con
 def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, device: str, console: Console) -> None:
     """Confirm every policy of an evaluated cell, keep the raw times in the run's folder, save the rows."""
     outcomes = {s.outcome.spec: s.outcome for s in evaluation.scored if s.outcome is not None}
-    causal = [outcome for outcome in outcomes.values() if outcome.policy.causal]
-    console.say(f"live: {cell.id}, {len(causal)} policies")
-    report = _run(cell, causal, LiveOptions(device=device), seconds=SECONDS_A_CELL, quiet=console.quiet)
+    able = [o for o in outcomes.values() if o.policy.causal and not o.policy.online]
+    console.say(f"live: {cell.id}, {len(able)} policies")
+    report = _run(cell, able, LiveOptions(device=device), seconds=SECONDS_A_CELL, quiet=console.quiet)
     _tell(report, cell, console)
     write_tensors(folder / "live" / f"{cell.id}.safetensors", report.raw, ("cell", cell.id))
     facts = report.environment.model_dump(mode="json", exclude={"load_before"})

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.cells.suites import PolicyRun
+from harness.errors import UserError
 from harness.replay.curve import TradeOff, trade_off, with_free_knob
 from harness.replay.metrics import Metric, find_metric
 from harness.replay.operating import choose_on, parse_operating
 from harness.replay.replay import Outcome, prepare, replay
 from harness.statistics.intervals import Interval, metric_intervals
-from harness.statistics.judge import Judgement, judge, resamples_of
-from harness.statistics.paired import Comparison, compare
+from harness.statistics.judge import UNDEFINED, Judgement, judge, resamples_of
+from harness.statistics.paired import UNDECIDABLE, Comparison, compare
 from policies.base import ExitPolicy
 from policies.errors import PolicyError
 from policies.spec import canonical, parse_policy
@@ -110,7 +111,7 @@ def _placed(run: PolicyRun, test: TestTable, calibration: CalibrationTable | Non
             policy.require_ready()
             return Placed(run.spec, policy, protocol, operating)
         chosen = choose_on(calibration, policy, rule, metric)
-    except PolicyError as error:
+    except (PolicyError, UserError) as error:
         return Placed(run.spec, None, protocol, operating, "skipped", str(error))
     if chosen is None:
         return Placed(run.spec, None, protocol, operating, "failed", "no valid threshold on calibration")
@@ -147,13 +148,23 @@ def evaluate(
             scored.append(Scored(entry))
             continue
         outcome, judgement = next(judgements)
-        paired = compare(
-            metric, outcome.predictions, final.predictions, test.labels, test.n_outputs, seed=resamples_of(test).seed
-        )
-        scored.append(Scored(entry, outcome, judgement, paired))
+        scored.append(Scored(entry, outcome, judgement, against(outcome, final, test, metric)))
     curves = _curves(placed, test, metric) if with_curves else []
     macs = test.cost("macs").mean(axis=0) if "macs" in test.costs else np.full(test.n_exits, np.nan)
     return Evaluation(metric, scored, curves, exit_intervals(test, metric), [float(m) for m in macs])
+
+
+def against(outcome: Outcome, other: Outcome, test: TestTable, metric: Metric) -> Comparison:
+    """Compare two outcomes sample by sample; undecidable where one of them need not answer and the metric needs it."""
+    seed = resamples_of(test).seed
+    if metric.abstains or not (outcome.policy.abstains or other.policy.abstains):
+        return compare(metric, outcome.predictions, other.predictions, test.labels, test.n_outputs, seed=seed)
+    value_a, value_b = (
+        UNDEFINED.value if o.policy.abstains else float(metric.value(o.predictions, test.labels, test.n_outputs))
+        for o in (outcome, other)
+    )
+    p_value = float("nan")
+    return Comparison(metric.name, test.n, value_a, value_b, UNDEFINED, "undefined", p_value, UNDECIDABLE, seed)
 
 
 def exit_answers(test: TestTable) -> NDArray[np.int64] | NDArray[np.float64]:

@@ -64,6 +64,8 @@ def replay_table(
     for row in rows:
         value = row["metrics"][main.name]
         interval = f"{value.low:.4f}..{value.high:.4f}"
+        if "risk" in row["metrics"] and main.name != "risk":  # it need not answer, so the main metric is undefined
+            interval = "risk {risk.value:.4f} at coverage {coverage.value:.4f}".format(**row["metrics"])
         shown.append([row["policy"], value.value, interval, row["mean_exit"], row["speedup_layers"]])
     console.show(rows, f"{path} ({table.n} samples, {table.n_exits} exits)", columns, shown)
 

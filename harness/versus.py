@@ -10,12 +10,11 @@ from harness.cells.plan import CellStatus
 from harness.cells.suites import PolicyRun
 from harness.console import Console
 from harness.errors import UserError
-from harness.evaluate import place
+from harness.evaluate import against, place
 from harness.plans import chosen_cells
 from harness.replay.metrics import find_metric
 from harness.replay.replay import replay
-from harness.statistics.judge import resamples_of
-from harness.statistics.paired import compare, holm, verdict
+from harness.statistics.paired import holm, verdict
 from policies.spec import canonical, parse_policy
 
 _OPEN_THRESHOLD = "match_final(tolerance=0)"
@@ -61,9 +60,7 @@ def _row(entry: CellStatus, runs: list[PolicyRun]) -> dict[str, Any]:
         empty = dict.fromkeys(("a", "b", "value_a", "value_b", "mean_exit_a", "mean_exit_b", "difference", "test"))
         return row | empty | {"p_value": float("nan"), "mark": "–", "reason": reason}
     a, b = replay(ready, test)
-    paired = compare(
-        metric, a.predictions, b.predictions, test.labels, test.n_outputs, seed=resamples_of(test).seed
-    )  # fmt: skip
+    paired = against(a, b, test, metric)
     return row | {
         "a": a.spec,
         "b": b.spec,
@@ -76,7 +73,7 @@ def _row(entry: CellStatus, runs: list[PolicyRun]) -> dict[str, Any]:
         "p_value": paired.p_value,
         "mark": paired.mark,
         "seed": paired.seed,
-        "reason": "",
+        "reason": "" if paired.test != "undefined" else f"{metric.name} needs an answer to every sample",
     }
 
 

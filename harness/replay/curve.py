@@ -75,10 +75,16 @@ def trade_off(policy: ExitPolicy, table: ExitTable, metric: Metric, *, ranked_po
         ranked_points: at most so many points for a metric that is not additive.
 
     Raises:
-        UserError: the policy has no knob (it is a point, not a curve).
+        UserError: the policy has no knob (it is a point, not a curve), or may leave without an answer and the metric
+            needs one for every sample.
         PolicyError: the rule does not suit the table, or still needs fitting.
     """
     require_curve(policy)
+    if policy.abstains and not metric.abstains:
+        raise UserError(
+            f"{policy.name} may leave without an answer, so its {metric.name} is not defined: "
+            f"give {policy.name}({policy.knob}=…), or ask for  --metric risk  or  --metric coverage"
+        )
     return trade_off_of(moves_of(policy, table), metric, ranked_points=ranked_points)
 
 

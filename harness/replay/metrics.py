@@ -11,19 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import UserError, unknown_name
+from harness.replay import metric_sums as sums_of
 
-Floats: TypeAlias = NDArray[np.float64]
-Numbers: TypeAlias = NDArray[Any]  # integer class indices, or real numbers for regression
+Floats: TypeAlias = sums_of.Floats
+Numbers: TypeAlias = sums_of.Numbers
 Task: TypeAlias = Literal["classification", "regression"]
-
-# A variance below this share of the second moment is what cancellation leaves of a constant series.
-_CONSTANT = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,112 +184,6 @@ def _checked(metric: Metric, predictions: Numbers, labels: Numbers, n_classes: i
     return predictions, labels
 
 
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Return the quotient, NaN where the denominator is not positive."""
-    defined = denominator > 0
-    return np.where(defined, numerator / np.where(defined, denominator, 1.0), np.nan)
-
-
-def _columns(*parts: Numbers | NDArray[np.bool_]) -> Floats:
-    """Return the parts, broadcast against each other, as the last axis of one float64 array."""
-    return np.stack(np.broadcast_arrays(*parts), axis=-1).astype(np.float64, copy=False)
-
-
-def _hits(predictions: Numbers, labels: Numbers, n_classes: int) -> Floats:
-    return _columns(np.ones(1), predictions == labels)
-
-
-def _answered(predictions: Numbers, labels: Numbers, n_classes: int) -> Floats:
-    return _columns(np.ones(1), predictions >= 0)
-
-
-def _squares(predictions: Numbers, labels: Numbers, n_classes: int) -> Floats:
-    return _columns(np.ones(1), np.square(predictions - labels))
-
-
-def _mean_from_sums(sums: Floats) -> Floats:
-    return _ratio(sums[..., 1], sums[..., 0])
-
-
-def _class_counts(predictions: Numbers, labels: Numbers, n_classes: int) -> Floats:
-    """Return true positives, predicted and actual, of class 1 (K = 3) or of every class (K = 3 C)."""
-    classes = np.arange(n_classes) if n_classes > 2 else np.ones(1)
-    predicted = predictions[..., None] == classes
-    actual = labels[..., None] == classes
-    return np.concatenate(np.broadcast_arrays(predicted & actual, predicted, actual), axis=-1).astype(np.float64)
-
-
-def _f1_from_sums(sums: Floats) -> Floats:
-    """Return 2 TP / (predicted + actual), averaged over the classes that occur among predictions or labels."""
-    hits, predicted, actual = np.split(sums, 3, axis=-1)
-    scores = _ratio(2.0 * hits, predicted + actual)
-    occurs = np.isfinite(scores)
-    return _ratio(np.where(occurs, scores, 0.0).sum(axis=-1), occurs.sum(axis=-1).astype(np.float64))
-
-
-def _agreement_counts(predictions: Numbers, labels: Numbers, n_classes: int) -> Floats:
-    """Return n, hits, and predicted and actual counts of the classes 1 to C - 1 (class 0 is what remains of n)."""
-    classes = np.arange(1, n_classes)
-    shape = (*predictions.shape, n_classes - 1)
-    predicted, actual = predictions[..., None] == classes, labels[..., None] == classes
-    both = _hits(predictions, labels, n_classes)
-    return np.concatenate([both, np.broadcast_to(predicted, shape), np.broadcast_to(actual, shape)], axis=-1)
-
-
-def _matthews_from_sums(sums: Floats) -> Floats:
-    n, hits = sums[..., 0], sums[..., 1]
-    predicted, actual = np.split(sums[..., 2:], 2, axis=-1)
-    predicted_0, actual_0 = n - predicted.sum(axis=-1), n - actual.sum(axis=-1)
-    chance = (predicted * actual).sum(axis=-1) + predicted_0 * actual_0
-    spread = np.square(n) - np.square(predicted).sum(axis=-1) - np.square(predicted_0)
-    spread_of_labels = np.square(n) - np.square(actual).sum(axis=-1) - np.square(actual_0)
-    return np.clip(_ratio(hits * n - chance, np.sqrt(spread * spread_of_labels)), -1.0, 1.0)
-
-
-def _moments(predictions: Numbers, labels: Numbers, n_classes: int) -> Floats:
-    x, y = predictions, labels
-    return _columns(np.ones(1), x, y, np.square(x), np.square(y), x * y)
-
-
-def _pearson_from_sums(sums: Floats) -> Floats:
-    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    spread_x, spread_y = n * xx - np.square(x), n * yy - np.square(y)
-    varies = (spread_x > _CONSTANT * n * xx) & (spread_y > _CONSTANT * n * yy)
-    scale = np.sqrt(np.where(varies, spread_x, 1.0)) * np.sqrt(np.where(varies, spread_y, 1.0))
-    return np.where(varies, np.clip((n * xy - x * y) / scale, -1.0, 1.0), np.nan)
-
-
-def _spearman(predictions: Numbers, labels: Numbers) -> Floats:
-    if labels.size < 2:
-        return np.full(predictions.shape[:-1], np.nan)
-    from scipy.stats import rankdata
-
-    middle = (labels.size + 1.0) / 2.0
-    x, y = rankdata(predictions, axis=-1) - middle, rankdata(labels) - middle
-    spread = np.sqrt(np.square(x).sum(axis=-1)) * np.sqrt(np.square(y).sum())
-    return np.clip(_ratio(x @ y, spread), -1.0, 1.0)
-
-
-def _weighted_ranks(weights: Floats, values: Numbers) -> Floats:
-    """Return average ranks ``[R, N]`` of the values when sample i occurs ``weights[r, i]`` times."""
-    distinct, group = np.unique(values, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(distinct.size))
-    tied = np.add.reduceat(weights[:, order], starts, axis=1)
-    ranks: Floats = (np.cumsum(tied, axis=1) - (tied - 1.0) / 2.0)[:, group]
-    return ranks
-
-
-def _weighted_spearman(weights: Floats, predictions: Numbers, labels: Numbers) -> Floats:
-    """Return Pearson's correlation of the average ranks within each resample; average ranks have mean (n + 1) / 2."""
-    if labels.size == 0:
-        return np.full(len(weights), np.nan)
-    middle = (weights.sum(axis=1, keepdims=True) + 1.0) / 2.0
-    x, y = _weighted_ranks(weights, predictions) - middle, _weighted_ranks(weights, labels) - middle
-    spread = np.sqrt((weights * x * x).sum(axis=1)) * np.sqrt((weights * y * y).sum(axis=1))
-    return np.clip(_ratio((weights * x * y).sum(axis=1), spread), -1.0, 1.0)
-
-
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
@@ -307,8 +198,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 low=0.0,
                 high=1.0,
                 share=True,
-                per_sample=_hits,
-                from_sums=_mean_from_sums,
+                per_sample=sums_of.hits,
+                from_sums=sums_of.mean_from_sums,
             ),
             Metric(
                 name="f1",
@@ -322,8 +213,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 higher_is_better=True,
                 low=0.0,
                 high=1.0,
-                per_sample=_class_counts,
-                from_sums=_f1_from_sums,
+                per_sample=sums_of.class_counts,
+                from_sums=sums_of.f1_from_sums,
             ),
             Metric(
                 name="matthews",
@@ -337,8 +228,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 higher_is_better=True,
                 low=-1.0,
                 high=1.0,
-                per_sample=_agreement_counts,
-                from_sums=_matthews_from_sums,
+                per_sample=sums_of.agreement_counts,
+                from_sums=sums_of.matthews_from_sums,
             ),
             Metric(
                 name="coverage",
@@ -351,8 +242,21 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 high=1.0,
                 share=True,
                 abstains=True,
-                per_sample=_answered,
-                from_sums=_mean_from_sums,
+                per_sample=sums_of.answered,
+                from_sums=sums_of.mean_from_sums,
+            ),
+            Metric(
+                name="risk",
+                label="risk",
+                latex=r"risk",
+                definition="wrong / answered, of policies that may leave without an answer (K = 2)",
+                task="classification",
+                higher_is_better=False,
+                low=0.0,
+                high=1.0,
+                abstains=True,
+                per_sample=sums_of.mistakes,
+                from_sums=sums_of.mean_from_sums,
             ),
             Metric(
                 name="pearson",
@@ -363,8 +267,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 higher_is_better=True,
                 low=-1.0,
                 high=1.0,
-                per_sample=_moments,
-                from_sums=_pearson_from_sums,
+                per_sample=sums_of.moments,
+                from_sums=sums_of.pearson_from_sums,
             ),
             Metric(
                 name="spearman",
@@ -375,8 +279,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 higher_is_better=True,
                 low=-1.0,
                 high=1.0,
-                of_rows=_spearman,
-                of_weights=_weighted_spearman,
+                of_rows=sums_of.spearman,
+                of_weights=sums_of.weighted_spearman,
             ),
             Metric(
                 name="squared_error",
@@ -387,8 +291,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 higher_is_better=False,
                 low=0.0,
                 high=float("inf"),
-                per_sample=_squares,
-                from_sums=_mean_from_sums,
+                per_sample=sums_of.squares,
+                from_sums=sums_of.mean_from_sums,
             ),
         )
     }

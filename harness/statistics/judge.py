@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from harness.replay.metrics import Metric, metrics_for
+from harness.replay.metrics import METRICS, Metric, metrics_for
 from harness.replay.replay import Outcome
 from harness.statistics.bootstrap import Resamples, seed_of
 from harness.statistics.intervals import Interval, metric_intervals, ratio_intervals
 from policies.table import ExitTable
 
+UNDEFINED = Interval(math.nan, math.nan, math.nan)
 _MANY_CLASSES = 20
 _ENTRIES = 1 << 26  # per-sample statistics held at once, 512 MB
 
@@ -24,7 +26,8 @@ class Judgement:
     Attributes:
         spec: canonical policy spec.
         n: samples.
-        metrics: metric name -> value with 95 % interval.
+        metrics: metric name -> value with 95 % interval; of a policy that may leave without an answer, coverage and
+            risk, while whatever needs all answers is undefined.
         mean_exit: mean 1-based exit.
         speedups: unit -> mean cost of the last exit / mean cost caused (layers: L / mean exit).
         histogram: samples that left at each exit 1..L.
@@ -54,7 +57,9 @@ def judge(outcomes: Sequence[Outcome], table: ExitTable, metrics: Sequence[Metri
     if not outcomes:
         return []
     resamples = resamples_of(table)
+    selective = [o for o in outcomes if o.policy.abstains]
     values = {metric.name: _intervals(metric, outcomes, table, resamples) for metric in metrics}
+    extra = {m.name: _intervals(m, selective, table, resamples) for m in METRICS.values() if m.abstains}
     mean_exit = ratio_intervals(np.stack([o.exits for o in outcomes]), 1.0, resamples)
     speedups = {
         unit: ratio_intervals(
@@ -68,7 +73,7 @@ def judge(outcomes: Sequence[Outcome], table: ExitTable, metrics: Sequence[Metri
         Judgement(
             spec=outcome.spec,
             n=table.n,
-            metrics={name: intervals[i] for name, intervals in values.items()},
+            metrics=_at(values, i) | (_at(extra, selective.index(outcome)) if outcome.policy.abstains else {}),
             mean_exit=mean_exit.at(i),
             speedups={unit: intervals.at(i) for unit, intervals in speedups.items()},
             histogram=outcome.histogram,
@@ -80,9 +85,16 @@ def judge(outcomes: Sequence[Outcome], table: ExitTable, metrics: Sequence[Metri
 def _intervals(metric: Metric, outcomes: Sequence[Outcome], table: ExitTable, resamples: Resamples) -> list[Interval]:
     """One interval an outcome; as many outcomes at once as memory allows, since the resamples are drawn each time."""
     step = max(1, _ENTRIES // (table.n * 3 * table.n_outputs))
-    intervals: list[Interval] = []
-    for start in range(0, len(outcomes), step):
-        predictions = np.stack([outcome.predictions for outcome in outcomes[start : start + step]])
+    defined = [i for i, outcome in enumerate(outcomes) if metric.abstains or not outcome.policy.abstains]
+    intervals = [UNDEFINED] * len(outcomes)
+    for start in range(0, len(defined), step):
+        block = defined[start : start + step]
+        predictions = np.stack([outcomes[i].predictions for i in block])
         found = metric_intervals(metric, predictions, table.labels, table.n_outputs, resamples)
-        intervals += [found.at(i) for i in range(len(predictions))]
+        for row, i in enumerate(block):
+            intervals[i] = found.at(row)
     return intervals
+
+
+def _at(values: Mapping[str, Sequence[Interval]], index: int) -> dict[str, Interval]:
+    return {name: intervals[index] for name, intervals in values.items()}

@@ -169,7 +169,7 @@ def test_correlations_stay_in_range_and_are_symmetric(pair):
 def test_registry():
     assert [m.name for m in metrics_for("classification")] == ["accuracy", "f1", "matthews"]
     assert [m.name for m in metrics_for("regression")] == ["pearson", "spearman", "squared_error"]
-    assert [m.name for m in METRICS.values() if not m.higher_is_better] == ["squared_error"]
+    assert [m.name for m in METRICS.values() if not m.higher_is_better] == ["risk", "squared_error"]
     assert [m.name for m in METRICS.values() if not m.additive] == ["spearman"]
     with pytest.raises(UserError, match="accuracy"):
         find_metric("acuracy")
@@ -199,3 +199,10 @@ def test_spearman_has_no_statistics():
 def test_import_needs_no_scipy():
     code = "import sys, harness.replay.metrics, harness.statistics.paired; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_risk_is_that_of_the_samples_that_were_answered():
+    predictions, labels = np.array([0, -1, 1, 1]), np.array([0, 0, 0, 1])
+    assert float(find_metric("risk").value(predictions, labels, 2)) == pytest.approx(1 / 3)
+    assert np.isnan(find_metric("risk").value(np.full(4, -1), labels, 2))
+    assert {"risk", "coverage"} & {m.name for m in metrics_for("classification")} == set()
