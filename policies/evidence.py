@@ -13,7 +13,7 @@ All in float64, from log-probabilities, so that saturated logits give 0 and neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,8 @@ QUANTITIES = ("label", "confidence", "entropy", "margin", "logsumexp", "value")
 EXTRAS = ("probs", "logits", "features", "signals", "truth", "final")
 """Larger or rarer inputs a policy may need; ``truth`` and ``final`` are for references that peek."""
 
-_CHUNK_BYTES = 2 << 20  # a chunk of float64 logits of one exit that stays in the second-level cache
+_FEW_CLASSES = 8
+_CHUNK_BYTES = 512 << 10  # a chunk of float64 logits of all exits that stays in the second-level cache
 
 
 class Evidence:
@@ -143,33 +144,51 @@ class Evidence:
         return self.value if self.n_outputs == 1 else self.label
 
 
-def summarise(logits: NDArray[np.float32] | Floats) -> dict[str, NDArray[Any]]:
-    """Return all quantities of logits [B, C] (module docstring) at once, class-major for speed.
+def summarise(logits: NDArray[np.float32] | Floats, wanted: Collection[str] = QUANTITIES) -> dict[str, NDArray[Any]]:
+    """Return the quantities of logits [B, C] (module docstring), class-major for speed.
 
     Shapes: logits [B, C]; every result [B].
+
+    Args:
+        logits: of one exit.
+        wanted: which of them; the bits of one do not depend on which others are asked for.
     """
     if logits.shape[1] == 1:
         return {"value": logits[:, 0].astype(np.float64)}
     if len(logits) == 1:  # numpy adds up a lone column in another order; every batch size gives the same bits
-        return {name: values[:1] for name, values in summarise(np.concatenate([logits, logits])).items()}
-    label = np.argmax(logits, axis=1)
+        return {name: values[:1] for name, values in summarise(np.concatenate([logits, logits]), wanted).items()}
     z = np.array(logits.T, dtype=np.float64, order="C")  # [C, B]: reductions over classes run along whole rows
-    top = z.max(axis=0)
+    label, top = _first_largest(z)
+    known: dict[str, NDArray[Any]] = {"label": label}
+    if not any(name in wanted for name in ("confidence", "entropy", "margin", "logsumexp")):
+        return known
     z -= top
     e = np.exp(z)
     total = e.sum(axis=0)
-    log_total = np.log(total)
-    confidence = 1.0 / total
-    # H = ln Z - sum p (z - top); p underflows to exactly 0 while z - top stays finite, so 0 ln 0 = 0 holds by itself.
-    z *= e
-    # Both terms are at least 0 (total >= 1, z - top <= 0), so H is never negative.
-    entropy = log_total - z.sum(axis=0) / total
-    e[label, np.arange(e.shape[1])] = -1.0  # removes the winner; the runner-up is now the largest
-    second = e.max(axis=0)
-    margin = (1.0 - second) / total
-    return {
-        "label": label, "confidence": confidence, "entropy": entropy, "margin": margin, "logsumexp": top + log_total,
-    }  # fmt: skip
+    known["confidence"] = 1.0 / total
+    if "entropy" in wanted or "logsumexp" in wanted:
+        log_total = np.log(total)
+        known["logsumexp"] = top + log_total
+    if "entropy" in wanted:
+        # H = ln Z - sum p (z - top); p underflows to exactly 0 while z - top stays finite, so 0 ln 0 = 0 by itself.
+        z *= e
+        known["entropy"] = np.maximum(log_total - z.sum(axis=0) / total, 0.0)
+    if "margin" in wanted:
+        e[label, np.arange(e.shape[1])] = -1.0  # removes the winner; the runner-up is now the largest
+        known["margin"] = (1.0 - e.max(axis=0)) / total
+    return {name: known[name] for name in QUANTITIES if name in wanted and name in known}
+
+
+def _first_largest(z: Floats) -> tuple[Ints, Floats]:
+    """Return the first class of the largest value, and that value, of z [C, B]."""
+    if len(z) > _FEW_CLASSES:
+        return np.argmax(z.T, axis=1), z.max(axis=0)
+    top, label = z[0].copy(), np.zeros(z.shape[1], np.int64)  # a few whole rows beat one short reduction a sample
+    for c in range(1, len(z)):
+        better = z[c] > top
+        np.copyto(top, z[c], where=better)
+        np.copyto(label, c, where=better)
+    return label, top
 
 
 def softmax(logits: NDArray[np.float32] | Floats) -> Floats:
@@ -198,9 +217,14 @@ class EvidenceTable:
     """Evidence of every exit of a table, computed once and shared by all policies.
 
     The quantities are stored exit-major [L, N] so that one exit is one contiguous row.
+
+    Attributes:
+        table: whose logits they are of.
+        wanted: the quantities that will be read, computed together; any other costs a pass of its own.
     """
 
     table: ExitTable
+    wanted: frozenset[str] = frozenset(QUANTITIES)
     _summaries: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     _probs: dict[int, Floats] = field(default_factory=dict)
 
@@ -210,14 +234,15 @@ class EvidenceTable:
         Raises:
             PolicyError: the quantity does not exist for this kind of table.
         """
-        if not self._summaries:
-            self._summaries = _summarise_table(self.table)
-        if name not in self._summaries:
-            kind = self.table.task
+        defined = ("value",) if self.table.task == "regression" else tuple(q for q in QUANTITIES if q != "value")
+        if name not in defined:
             raise PolicyError(
-                f"'{name}' is not defined for a {kind} table ({self.table.n_outputs} outputs); "
-                f"defined are {', '.join(sorted(self._summaries))}"
+                f"'{name}' is not defined for a {self.table.task} table ({self.table.n_outputs} outputs); "
+                f"defined are {', '.join(sorted(defined))}"
             )
+        if name not in self._summaries:
+            together = {name} | self.wanted.intersection(defined) - self._summaries.keys()
+            self._summaries |= _summarise_table(self.table, together)
         return self._summaries[name]
 
     def at(self, exit_index: int, *, truth: bool = False) -> Evidence:
@@ -265,17 +290,16 @@ class EvidenceTable:
         raise PolicyError(f"there is no evidence called '{name}'; known: {', '.join(QUANTITIES + EXTRAS)}")
 
 
-def _summarise_table(table: ExitTable) -> dict[str, NDArray[np.generic]]:
+def _summarise_table(table: ExitTable, wanted: Collection[str]) -> dict[str, NDArray[np.generic]]:
     n, n_exits, n_outputs = table.logits.shape
-    step = max(1, _CHUNK_BYTES // (8 * n_outputs))
+    step = max(1, _CHUNK_BYTES // (8 * n_outputs * n_exits))
     result: dict[str, NDArray[np.generic]] = {}
-    for exit_index in range(n_exits):
-        for start in range(0, n, step):
-            rows = slice(start, start + step)
-            for name, values in summarise(table.logits[rows, exit_index]).items():
-                if name not in result:
-                    result[name] = np.empty((n_exits, n), values.dtype)
-                result[name][exit_index, rows] = values
+    for start in range(0, n, step):
+        rows = table.logits[start : start + step]  # all exits of some samples lie side by side
+        for name, values in summarise(rows.reshape(-1, n_outputs), wanted).items():
+            if name not in result:
+                result[name] = np.empty((n_exits, n), values.dtype)
+            result[name][:, start : start + step] = values.reshape(-1, n_exits).T
     for values in result.values():
         values.setflags(write=False)  # shared by all policies
     return result

@@ -77,11 +77,12 @@ class Moves:
             here, before = self.cell[block], self.origin[block]
             if narrow:
                 here, before = here // n, before // n
-            return np.subtract(flat[here], flat[before], dtype=kind)
+            difference: NDArray[Any] = np.subtract(flat[here], flat[before], dtype=kind)
+            return difference
 
         start = np.asarray(values[-1].sum(dtype=kind) * (n if narrow else 1))
-        sums: NDArray[Any] = np.concatenate([sums for _, sums in self._running(start, change, _BLOCK)])
-        return sums
+        found: NDArray[Any] = np.concatenate([sums for _, sums in self._running(start, change, _BLOCK)])
+        return found
 
     def mean_exit(self) -> Floats:
         """Mean 1-based exit [P]."""
@@ -105,10 +106,10 @@ class Moves:
             return self.sums(np.stack(hits)) / self.table.n
         origin = metric.origin(labels)
         answers = self.answers.ravel()
-        changes = np.flatnonzero(answers[self.cell] != answers[self.origin])  # the others change no sum
+        changes = np.flatnonzero(answers[self.cell] != answers[self.origin])  # the other moves change no sum
+        ends, point = np.unique(np.searchsorted(changes, self.ends), return_inverse=True)
         moves = Moves(
-            self.policy, self.table, self.answers, self.level,
-            self.cell[changes], self.origin[changes], np.searchsorted(changes, self.ends),
+            self.policy, self.table, self.answers, self.level, self.cell[changes], self.origin[changes], ends
         )  # fmt: skip
         width = metric.statistics(self.answers[-1][:1], labels[:1], n_outputs).shape[-1]
         step = max(256, _BLOCK_BYTES // (8 * width))
@@ -124,7 +125,7 @@ class Moves:
         for first in range(0, self.table.n, step):
             start += statistics(resting[first : first + step]).sum(axis=0)
         parts = (metric.from_statistics(sums) for _, sums in moves._running(start, change, step))
-        return np.concatenate([np.atleast_1d(part) for part in parts])
+        return np.concatenate([np.atleast_1d(part) for part in parts])[point]
 
     def predictions_at(self, points: Sequence[int] | Ints) -> Iterator[NDArray[Any]]:
         """Yield the predictions [N] at some points, given in ascending order; every array is the caller's own."""
@@ -176,21 +177,20 @@ def moves_of(policy: ExitPolicy, table: ExitTable) -> Moves:
     answers = np.empty((n_exits + 1, n), np.float64 if table.task == "regression" else narrow)
     parts: list[tuple[Floats, Index, Index]] = []
     offset = 0
-    for evidence in chunks(table):
+    for evidence in chunks(table, policy.needs):
         rows = slice(offset, offset + evidence.table.n)
         traced = trace(policy, evidence)
         answers[:-1, rows], answers[-1, rows] = traced.answer, traced.fallback
         parts.extend(_records(policy, traced, np.arange(rows.start, rows.stop, dtype=index), n))
         offset = rows.stop
-    readiness = _joined([part[0] for part in parts], np.float64)
-    cell, origin = (_joined([part[k] for part in parts], index) for k in (1, 2))
+    unready, cell, origin = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     parts.clear()
-    order = np.argsort(readiness)[::-1]
-    readiness, cell, origin = readiness[order], cell[order], origin[order]
+    order = np.argsort(unready)
+    unready, cell, origin = unready[order], cell[order], origin[order]
     del order
-    ends = np.flatnonzero(np.append(readiness[1:] != readiness[:-1], len(readiness) > 0)[: len(readiness)])
-    levels = levels_of(policy, readiness[ends])
-    beyond = level_beyond(policy, float(readiness[0]) if len(readiness) else -math.inf)
+    ends = np.flatnonzero(np.append(unready[1:] != unready[:-1], len(unready) > 0)[: len(unready)])
+    levels = levels_of(policy, -unready[ends])
+    beyond = level_beyond(policy, -float(unready[0]) if len(unready) else -math.inf)
     ends += 1
     if beyond is not None:
         levels, ends = np.concatenate([[beyond], levels]), np.concatenate([[0], ends])
@@ -198,22 +198,18 @@ def moves_of(policy: ExitPolicy, table: ExitTable) -> Moves:
 
 
 def _records(policy: ExitPolicy, traced: Trace, rows: Index, n: int) -> Iterator[tuple[Floats, Index, Index]]:
-    """Yield readiness, cell and origin of the records at every exit, the last exit first."""
-    readiness = readiness_of(policy, traced.score)
-    last = len(readiness) - 1
-    highest = np.full(len(rows), -math.inf)
-    records = np.empty(readiness.shape, bool)
-    for here, record in zip(readiness, records, strict=True):
-        np.greater(here, highest, out=record)
-        np.copyto(highest, here, where=record)
+    """Yield -readiness, cell and origin of the records at every exit, the last exit first."""
+    unready = -readiness_of(policy, traced.score)
+    last = len(unready) - 1
+    lowest = np.full(len(rows), math.inf)
+    records = np.empty(unready.shape, bool)
+    for here, record in zip(unready, records, strict=True):
+        np.less(here, lowest, out=record)
+        np.copyto(lowest, here, where=record)
     records[last] &= traced.answer[last] != traced.fallback  # else it is the same as falling through
     origin = (last + 1) * n + rows
     for exit_index in range(last, -1, -1):
         moved = np.flatnonzero(records[exit_index])
         cell = exit_index * n + rows[moved]
-        yield readiness[exit_index, moved], cell, origin[moved]
+        yield unready[exit_index, moved], cell, origin[moved]
         origin[moved] = cell
-
-
-def _joined(parts: list[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0, kind)

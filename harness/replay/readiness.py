@@ -101,11 +101,11 @@ def _is_strict(policy: ExitPolicy) -> bool:
 def _allowed(policy: ExitPolicy) -> tuple[float, float]:
     """Readiness whose level is an allowed value of the knob: from, to."""
     domain = knob_domain(policy)
-    ends = math.nextafter(domain.low, -math.inf), math.nextafter(domain.high, math.inf)
-    if _is_strict(policy):  # the score lies one step beyond the level
-        away = 1.0 if policy.grows() else -1.0
-        if knob_is_integer(policy):
-            ends = ends[0] + away, ends[1] + away
-        else:
-            ends = tuple(x if math.isinf(x) else math.nextafter(x, away * math.inf) for x in ends)  # type: ignore[assignment]
-    return ends if policy.grows() else (-ends[1], -ends[0])
+    away = (1.0 if policy.grows() else -1.0) if _is_strict(policy) else 0.0  # a strict score lies one step beyond
+    if knob_is_integer(policy):
+        low, high = domain.low + away, domain.high + away
+    else:
+        low, high = math.nextafter(domain.low, -math.inf), math.nextafter(domain.high, math.inf)
+        if away:
+            low, high = (x if math.isinf(x) else math.nextafter(x, away * math.inf) for x in (low, high))
+    return (low, high) if policy.grows() else (-high, -low)

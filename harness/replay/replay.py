@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.base import ExitPolicy
-from policies.evidence import EvidenceTable
+from policies.evidence import QUANTITIES, EvidenceTable
 from policies.spec import canonical
 from policies.table import CalibrationTable, ExitTable, Floats, Ints
 from policies.walk import decide
 
-_CHUNK_BYTES = 256 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
+_CHUNK_BYTES = 32 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,16 +71,21 @@ class Outcome:
         return float(table.cost(unit)[:, -1].mean() / self.cost(table, unit).mean())
 
 
-def chunks(table: ExitTable) -> Iterator[EvidenceTable]:
-    """Yield the table as evidence of consecutive blocks of samples of bounded size."""
+def chunks(table: ExitTable, needs: frozenset[str] = frozenset(QUANTITIES)) -> Iterator[EvidenceTable]:
+    """Yield the table as evidence of consecutive blocks of samples of bounded size.
+
+    Args:
+        table: to be read once.
+        needs: what will be read of it (``ExitPolicy.needs``).
+    """
     # Per sample and exit: five quantities, score and answer; the softmax of one exit where a policy wants it.
     size = 8 * (table.n_exits * 7 + table.n_outputs * table.n_exits)
     step = max(1024, _CHUNK_BYTES // size)
     if step >= table.n:
-        yield EvidenceTable(table)
+        yield EvidenceTable(table, needs)
         return
     for start in range(0, table.n, step):
-        yield EvidenceTable(table.rows(slice(start, start + step)))
+        yield EvidenceTable(table.rows(slice(start, start + step)), needs)
 
 
 def prepare(policy: ExitPolicy, table: ExitTable, calibration: CalibrationTable | None) -> ExitPolicy:
@@ -105,7 +110,8 @@ def replay(policies: Sequence[ExitPolicy], table: ExitTable) -> list[Outcome]:
     for policy in policies:
         policy.check(table)
         policy.require_ready()
-    parts = [[decide(policy, evidence) for policy in policies] for evidence in chunks(table)]
+    needs = frozenset[str]().union(*(policy.needs for policy in policies))
+    parts = [[decide(policy, evidence) for policy in policies] for evidence in chunks(table, needs)]
     build = partial(Outcome, sample_ids=table.sample_ids, n_exits=table.n_exits)
     return [
         build(
