@@ -13,7 +13,7 @@ from policies.base import ExitPolicy
 from policies.evidence import QUANTITIES, EvidenceTable
 from policies.spec import canonical
 from policies.table import CalibrationTable, ExitTable, Floats, Ints
-from policies.walk import decide
+from policies.walk import Decisions, decide
 
 _CHUNK_BYTES = 32 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
 
@@ -110,16 +110,18 @@ def replay(policies: Sequence[ExitPolicy], table: ExitTable) -> list[Outcome]:
     for policy in policies:
         policy.check(table)
         policy.require_ready()
-    needs = frozenset[str]().union(*(policy.needs for policy in policies))
-    parts = [[decide(policy, evidence) for policy in policies] for evidence in chunks(table, needs)]
+    walking = [policy for policy in policies if not policy.online]
+    needs = frozenset[str]().union(*(policy.needs for policy in walking))
+    parts = [[decide(policy, evidence) for policy in walking] for evidence in chunks(table, needs)] if walking else []
+    walked = (Decisions(*map(np.concatenate, zip(*column, strict=True))) for column in zip(*parts, strict=True))
     build = partial(Outcome, sample_ids=table.sample_ids, n_exits=table.n_exits)
-    return [
-        build(
-            policy=policy,
-            exits=np.concatenate([part[i].exit_index for part in parts]) + 1,
-            predictions=np.concatenate([part[i].prediction for part in parts]),
-            fell_through=np.concatenate([part[i].fell_through for part in parts]),
-            score=np.concatenate([part[i].score for part in parts]),
+    outcomes = []
+    for policy in policies:
+        # A stream is one piece: an online policy learns from all samples before.
+        decided = decide(policy, EvidenceTable(table, policy.needs)) if policy.online else next(walked)
+        exit_index, predictions, fell_through, score = decided
+        outcome = build(
+            policy=policy, exits=exit_index + 1, predictions=predictions, fell_through=fell_through, score=score
         )
-        for i, policy in enumerate(policies)
-    ]
+        outcomes.append(outcome)
+    return outcomes

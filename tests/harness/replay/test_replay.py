@@ -14,7 +14,8 @@ from policies.walk import decide
 
 def test_chunks_change_nothing(test_table: TestTable, monkeypatch: pytest.MonkeyPatch) -> None:
     policies = [
-        parse_policy(s) for s in ("max_prob(threshold=0.7)", "pabee(patience=2)", "random(mean_exit=2, seed=3)")
+        parse_policy(s)
+        for s in ("splitee", "max_prob(threshold=0.7)", "pabee(patience=2)", "ucb_exit", "random(mean_exit=2, seed=3)")
     ]
     whole = replay(policies, test_table)
     big = ExitTable(
@@ -27,7 +28,7 @@ def test_chunks_change_nothing(test_table: TestTable, monkeypatch: pytest.Monkey
     for a, b in zip(one_piece, replay(policies, big), strict=True):
         np.testing.assert_array_equal(a.exits, b.exits)
         np.testing.assert_array_equal(a.predictions, b.predictions)
-    np.testing.assert_array_equal(whole[0].exits, one_piece[0].exits[: test_table.n])
+    np.testing.assert_array_equal(whole[1].exits, one_piece[1].exits[: test_table.n])
 
 
 def test_outcome_numbers_by_hand() -> None:
