@@ -135,6 +135,9 @@ def replay(
     ] = "match_final(tolerance=0)",
     decisions: Annotated[Path | None, typer.Option("--decisions", help="Folder for the exit of every sample.")] = None,
     metric: MetricOption = None,
+    regret: Annotated[
+        bool, typer.Option("--regret", help="Also the regret of online policies (20 orders).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Replay policies over a table of logits, yours or ours; needs no model."""
@@ -142,7 +145,7 @@ def replay(
 
     replay_table(
         table, policy, calibration=calibration, operating=operating, decisions=decisions, metric=metric,
-        console=Console(as_json=json),
+        with_regret=regret, console=Console(as_json=json),
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.cache.import_ import CalibrationShare, import_table
 from harness.cache.store import read_table, write_decisions
 from harness.console import Console
@@ -13,6 +15,7 @@ from harness.errors import UserError
 from harness.replay.curve import trade_off, with_free_knob
 from harness.replay.metrics import Metric, find_metric, metrics_for
 from harness.replay.operating import choose_on, parse_operating
+from harness.replay.regret import SHUFFLES, regret
 from harness.replay.replay import prepare, replay
 from harness.statistics.judge import Judgement, judge, metrics_of
 from policies.base import ExitPolicy
@@ -28,6 +31,7 @@ def replay_table(
     operating: str,
     decisions: Path | None,
     metric: str | None,
+    with_regret: bool = False,
     console: Console,
 ) -> None:
     """Replay policies over a table file and print what they do.
@@ -56,10 +60,13 @@ def replay_table(
     if main not in reported:
         reported.append(main)
     rows = [_row(j, table) for j in judge(outcomes, table, reported)]
+    if with_regret:
+        _add_regret(rows, ready, table)
     if decisions is not None:
         for outcome in outcomes:
             write_decisions(decisions, outcome.exits, outcome.predictions, outcome.spec)
     columns = ["policy", main.name, "95 % interval", "mean exit", "speed-up (layers)"]
+    columns += [f"regret ({SHUFFLES} orders)"] if with_regret else []
     shown = []
     for row in rows:
         value = row["metrics"][main.name]
@@ -67,6 +74,8 @@ def replay_table(
         if "risk" in row["metrics"] and main.name != "risk":  # it need not answer, so the main metric is undefined
             interval = "risk {risk.value:.4f} at coverage {coverage.value:.4f}".format(**row["metrics"])
         shown.append([row["policy"], value.value, interval, row["mean_exit"], row["speedup_layers"]])
+        if with_regret:
+            shown[-1].append(row["regret"]["mean"][-1] if "regret" in row else None)
     console.show(rows, f"{path} ({table.n} samples, {table.n_exits} exits)", columns, shown)
 
 
@@ -149,6 +158,22 @@ def _no_threshold(policy: ExitPolicy, operating: str) -> ExitPolicy:
         f"{policy.name}: no threshold is valid under {operating} on the calibration table: "
         "allow a larger tolerance, or give a threshold"
     )
+
+
+def _add_regret(rows: Sequence[dict[str, Any]], policies: Sequence[ExitPolicy], table: ExitTable) -> None:
+    online = [(row, policy) for row, policy in zip(rows, policies, strict=True) if policy.online]
+    for row, policy in online or [(rows[0], policies[0])]:  # none of them: the sentence says what to do
+        found = regret(policy, table)
+        times = found.points()
+        row["regret"] = {
+            "shuffles": found.shuffles,
+            "best_arm": found.best_arm + 1,
+            "worth": found.worth,
+            "plays": found.plays,
+            "time": times,
+            "mean": found.mean[np.array(times) - 1],
+            "sd": found.sd[np.array(times) - 1],
+        }
 
 
 def _row(judgement: Judgement, table: ExitTable) -> dict[str, Any]:

@@ -78,3 +78,19 @@ def test_an_online_policy_is_replayed_but_has_no_curve(call, files) -> None:
     code, _, error = call("curve", *files, "-p", "ucb_exit", "--json")
     assert code == 1
     assert "it is one point and not a curve" in error
+
+
+def test_regret_of_online_policies(call, files) -> None:
+    code, out, _ = call("replay", *files, "-p", "final", "-p", "ucb_exit", "--regret", "--json")
+    assert code == 0
+    final, online = json.loads(out)
+    assert "regret" not in final
+    regret = online["regret"]
+    assert regret["shuffles"] == 20
+    assert len(regret["time"]) == len(regret["mean"]) == len(regret["sd"]) == 200
+    assert regret["time"][-1] == 200
+    assert regret["worth"][regret["best_arm"] - 1] == max(regret["worth"])
+    assert call("replay", *files, "-p", "ucb_exit", "--regret")[0] == 0
+    code, _, error = call("replay", *files, "-p", "final", "--regret")
+    assert code == 1
+    assert "final does not learn from sample to sample" in error
