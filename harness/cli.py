@@ -135,9 +135,7 @@ def replay(
     ] = "match_final(tolerance=0)",
     decisions: Annotated[Path | None, typer.Option("--decisions", help="Folder for the exit of every sample.")] = None,
     metric: MetricOption = None,
-    regret: Annotated[
-        bool, typer.Option("--regret", help="Also the regret of online policies (20 orders).")
-    ] = False,
+    regret: Annotated[bool, typer.Option("--regret", help="Also the regret of online policies (20 orders).")] = False,
     json: Json = False,
 ) -> None:
     """Replay policies over a table of logits, yours or ours; needs no model."""
