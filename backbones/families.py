@@ -40,7 +40,7 @@ class Family(Protocol):
 
 
 class BertFamily:
-    """BERT and everything published with its configuration (MiniLM, MobileBERT-free distillates, domain BERTs)."""
+    """BERT and everything published with its configuration: MiniLM, sentence encoders, domain BERTs."""
 
     model_types = ("bert",)
     adapter_targets = ("query", "key", "value", "dense")
