@@ -38,8 +38,10 @@ class Frames:
         """Add one evaluated cell; with what was measured, on this machine or another."""
         for scored in evaluation.scored:
             self.results.append(_result(cell, evaluation, scored, live))
-            if scored.judgement is not None:
-                self.histograms.extend(_histogram(cell, scored))
+        # The same policy may be asked for at a fixed value and be chosen on calibration; it leaves at the same exits.
+        once = {scored.judgement.spec: scored for scored in evaluation.scored if scored.judgement is not None}
+        for scored in once.values():
+            self.histograms.extend(_histogram(cell, scored))
         self.curves.extend(_curves(cell, evaluation))
         self.exits.extend(_exits(cell, evaluation))
 
