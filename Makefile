@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: run test report clean
+.PHONY: run test report docs benchmark clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.demo                    ## install, then train what is missing, replay, confirm live, write results
@@ -17,6 +17,9 @@ test: $(VENV)/.dev                    ## install, then lint, types and tests
 
 report: $(VENV)/.demo                 ## tables and plots from the committed caches, no network run
 	$(BIN)/python -m harness report
+
+docs: $(VENV)/.demo                   ## docs/policies.md from the docstrings of the rules
+	$(BIN)/python -m harness list policies --markdown > docs/policies.md
 
 benchmark: $(VENV)/.dev               ## ratios that hold on any machine (not part of the tests)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -q -s -o addopts=--import-mode=importlib

@@ -80,11 +80,15 @@ def list_(
     only: Only = None,
     out: Out = RESULTS,
     json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The page docs/policies.md (policies only).")] = False,
 ) -> None:
     """List policies, backbones, datasets or cells."""
-    from harness.lists import show
+    from harness.lists import show, show_page
 
-    show(what.value, Console(as_json=json), out, only=only)
+    if markdown:
+        show_page(what.value)
+    else:
+        show(what.value, Console(as_json=json), out, only=only)
 
 
 @app.command()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.console import Console
+from harness.errors import UserError
 from harness.plans import chosen_cells
 
 
@@ -17,6 +19,19 @@ def show(what: str, console: Console, out: Path, *, only: str | None) -> None:
     rows = {"policies": _policies, "backbones": _backbones, "datasets": _datasets}[what]()
     columns = [c for c in rows[0] if c not in _LONG] if rows else []
     console.show(rows, what, columns, [[_short(row[c]) for c in columns] for row in rows])
+
+
+def show_page(what: str) -> None:
+    """Write the page on all policies to stdout.
+
+    Raises:
+        UserError: something else was asked for.
+    """
+    from harness.policy_docs import policies_markdown
+
+    if what != "policies":
+        raise UserError(f"list {what} has no page: --markdown is for  python -m harness list policies")
+    sys.stdout.write(policies_markdown())
 
 
 def show_cells(
