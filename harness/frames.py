@@ -140,7 +140,6 @@ def _live(measured: SavedRow, environment: str) -> Row:
         "live_reason": measured.reason,
         "overhead_percent": measured.overhead_percent,
         "environment": environment,
-        "source": "live",
     }
 
 
