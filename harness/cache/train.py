@@ -66,7 +66,7 @@ class TrainOptions:
     warmup: float = 0.1
     clip_norm: float = 1.0
     seed: int = 0
-    save_every: int = 200
+    save_every: int = 50
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "save_every"):

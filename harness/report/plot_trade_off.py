@@ -211,7 +211,7 @@ def draw_trade_off(axes: Axes, data: TradeOffData, highlight: tuple[str, ...]) -
     axes.set_xscale("log")
     axes.set_xlim(*view.speedup)
     axes.set_ylim(*view.metric)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in _SPEEDUP_TICKS if tick <= view.speedup[1]]))
+    axes.xaxis.set_major_locator(FixedLocator(_speedup_ticks(view.speedup[1])))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.set_xlabel("speed-up by layers (exits / mean exit)")
@@ -261,6 +261,16 @@ def draw_trade_off(axes: Axes, data: TradeOffData, highlight: tuple[str, ...]) -
         axes.text(
             0.015, 0.02, f"axis cut, below it: {below}", transform=axes.transAxes, fontsize=8, color=MUTED, zorder=6
         )
+
+
+def _speedup_ticks(right: float) -> list[float]:
+    """Give the ticks up to the right end; those of a wide axis keep their labels apart."""
+    least = right ** (1 / 9)
+    ticks: list[float] = []
+    for tick in _SPEEDUP_TICKS:
+        if tick <= right and (not ticks or tick >= ticks[-1] * least):
+            ticks.append(tick)
+    return ticks
 
 
 def _below(view: View) -> str:
