@@ -1,0 +1,146 @@
+"""The value of going on, at every exit and every price of computation, from calibration samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.spline_ridge import TERMS, Basis, Terms, ridge, row_by_row
+from policies.table import Floats
+
+N_FOLDS = 5
+N_ROUNDS = 3
+CAUTIOUS = (-1.0, -0.3, -0.1, -0.03, 0.0)
+N_PRICES = 15
+LOWEST_PRICE = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Advantage:
+    """How much better going on is than stopping: a regression for every price on a grid.
+
+    A_i(x, price) = E[loss of stopping at i - (loss + price * further cost of going on)].
+
+    Attributes:
+        prices: [K] ascending.
+        basis: functions of the numbers x.
+        weights: [L - 1, M, K] of those functions at every exit but the last.
+        offsets: [L - 1, K].
+    """
+
+    prices: Floats
+    basis: Basis
+    weights: Floats
+    offsets: Floats
+
+    def __len__(self) -> int:
+        """Number of exits L."""
+        return len(self.offsets) + 1
+
+    def at(self, exit_index: int, numbers: Floats) -> Floats:
+        """Return A [B, K] of numbers [B, F] at one exit (0-based)."""
+        advantage: Floats = self.offsets[exit_index] + row_by_row(self.basis(numbers), self.weights[exit_index])
+        return advantage
+
+    def index(self, exit_index: int, numbers: Floats) -> Floats:
+        """Return the lowest price [B] at which stopping is at least as good as going on."""
+        return break_even(self.at(exit_index, numbers), self.prices)
+
+
+def break_even(advantage: Floats, prices: Floats) -> Floats:
+    """Return the price [R] at which an advantage [R, K] given at K prices falls to 0.
+
+    A true advantage falls with the price, the further cost being at least 0; an estimated one is made to, by its
+    running minimum. Linear between two prices; beyond the grid it falls by 1 per unit of price, as that of the whole
+    network.
+    """
+    falling = np.minimum.accumulate(advantage, axis=1)
+    rows = np.arange(len(falling))
+    positive = (falling > 0.0).sum(axis=1)
+    inside = np.clip(positive, 1, len(prices) - 1)
+    before, after = falling[rows, inside - 1], falling[rows, inside]
+    crosses = (positive > 0) & (positive < len(prices))
+    share = np.divide(before, before - after, out=np.zeros(len(rows)), where=crosses)
+    between = prices[inside - 1] + share * (prices[inside] - prices[inside - 1])
+    beyond = np.where(positive == 0, prices[0] + falling[:, 0], prices[-1] + falling[:, -1])
+    index: Floats = np.where(crosses, between, beyond)
+    return index
+
+
+def fit_advantage(numbers: Floats, loss: Floats, cost: Floats) -> Advantage:
+    """Fit the value of going on by least-squares Monte Carlo, at all prices at once.
+
+    What going on is worth depends on where one stops later. It starts with the best static exit of each price; then,
+    N_ROUNDS times: walk the exits backwards, and for every sample, exit and price note what going on really lost and
+    cost under the rule so far (the realised value, as in Longstaff and Schwartz, not a predicted one); regress it on
+    the numbers; stop from now on where the regression says so. Decisions use predictions for left-out folds of
+    samples, so that no sample's luck decides on itself. The second round tries all terms and keeps those with the
+    least error on left-out folds: ``plain`` where there are few samples, ``products`` where there are many.
+
+    Args:
+        numbers: [L - 1, N, F], what is known at every exit but the last.
+        loss: [L, N] of stopping at each exit.
+        cost: [L, N], rising with the exits, in units of the whole network.
+    """
+    n_exits, n, n_numbers = len(loss), loss.shape[1], numbers.shape[2]
+    prices = price_grid(cost)
+    flat = numbers.reshape(-1, n_numbers)
+    fold = np.tile(np.random.default_rng(0).permutation(n) % N_FOLDS, n_exits - 1)
+    stop = static_stops(loss, cost, prices)
+    candidates: tuple[Terms, ...] = ("plain",)
+    for round_ in range(N_ROUNDS):
+        targets = realised_advantage(loss, cost, prices, stop).reshape(-1, len(prices))
+        found = []
+        for kind in candidates:
+            basis = Basis.of(flat, kind)
+            columns = _columns(basis(flat), n_exits)
+            found.append((ridge(columns, targets, fold, free=n_exits - 1), basis))
+        best, basis = min(found, key=lambda fit: fit[0].error)
+        index = break_even(best.out_of_fold, prices).reshape(n_exits - 1, n)
+        stop = index[:, :, None] <= prices
+        candidates = TERMS if round_ == 0 else (basis.terms,)
+    depth = _depth(n_exits)[:, None, None]
+    m = len(basis.centre)
+    weights = best.weights[:m] + depth * best.weights[m : 2 * m]
+    return Advantage(prices, basis, weights, best.weights[2 * m :])
+
+
+def price_grid(cost: Floats) -> Floats:
+    """Return the prices that are fitted: from paying for depth to the price at which no step can be worth it."""
+    smallest_step = float(np.diff(cost.mean(axis=1)).min())
+    highest = max(1.0 / smallest_step, 10 * LOWEST_PRICE)
+    return np.concatenate([CAUTIOUS, np.geomspace(LOWEST_PRICE, highest, N_PRICES)])
+
+
+def static_stops(loss: Floats, cost: Floats, prices: Floats) -> NDArray[np.bool_]:
+    """Return [L - 1, N, K]: stop at the static exit that is best at each price."""
+    total = loss.mean(axis=1)[:, None] + prices * cost.mean(axis=1)[:, None]
+    best = total.argmin(axis=0)
+    stops = np.arange(len(loss) - 1)[:, None] >= best
+    return np.broadcast_to(stops[:, None, :], (len(loss) - 1, loss.shape[1], len(prices)))
+
+
+def realised_advantage(loss: Floats, cost: Floats, prices: Floats, stop: NDArray[np.bool_]) -> Floats:
+    """Return [L - 1, N, K]: how much better going on turned out to be, if one stops later where ``stop`` says."""
+    later_loss = np.repeat(loss[-1][:, None], len(prices), axis=1)
+    later_cost = np.repeat(cost[-1][:, None], len(prices), axis=1)
+    advantage = np.empty(stop.shape)
+    for i in reversed(range(len(stop))):
+        here_loss, here_cost = loss[i][:, None], cost[i][:, None]
+        advantage[i] = here_loss - later_loss - prices * (later_cost - here_cost)
+        later_loss = np.where(stop[i], here_loss, later_loss)
+        later_cost = np.where(stop[i], here_cost, later_cost)
+    return advantage
+
+
+def _columns(functions: Floats, n_exits: int) -> Floats:
+    """Columns of the regression: the functions, the same times depth, and an offset for every exit."""
+    n = len(functions) // (n_exits - 1)
+    depth = np.repeat(_depth(n_exits), n)[:, None]
+    return np.concatenate([functions, depth * functions, np.repeat(np.eye(n_exits - 1), n, axis=0)], axis=1)
+
+
+def _depth(n_exits: int) -> Floats:
+    return np.linspace(0.0, 1.0, n_exits)[:-1]

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from policies.stopping import break_even, fit_advantage, price_grid, realised_advantage, static_stops
+
+PRICES = np.array([-1.0, 0.0, 1.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("advantage", "price"),
+    [
+        ([3.0, 2.0, 1.0, -1.0], 2.0),  # half way from 1 to 3
+        ([3.0, 1.0, -3.0, -9.0], 0.25),
+        ([0.5, -0.5, -1.0, -1.0], -0.5),
+        ([3.0, 2.0, 1.0, 0.5], 3.5),  # beyond the grid: falls by 1 per unit
+        ([-0.5, -1.0, -2.0, -3.0], -1.5),
+        ([0.0, -1.0, -2.0, -3.0], -1.0),
+        ([2.0, 0.0, -1.0, -1.0], 0.0),  # no advantage at 0: stop there
+        ([2.0, -1.0, 4.0, -1.0], -1 / 3),  # what rises again is noise
+    ],
+)
+def test_break_even_by_hand(advantage, price):
+    assert break_even(np.array([advantage]), PRICES)[0] == pytest.approx(price)
+
+
+def test_realised_advantage_by_hand():
+    loss = np.array([[1, 0], [1, 0], [0, 1.0]])  # [L, N]: the first sample is righted at the last exit, the second lost
+    cost = np.array([[1, 1], [2, 2], [4, 4.0]]) / 4
+    prices = np.array([0.0, 1.0])
+    stop = np.zeros((2, 2, 2), bool)
+    stop[1, :, 1] = True  # at price 1 one stops at exit 2
+    found = realised_advantage(loss, cost, prices, stop)
+    assert found[1].tolist() == [[1, 1 - 0.5], [-1, -1 - 0.5]]  # loss here - loss at the end - price / 2
+    assert found[0].tolist() == [[1, -0.25], [-1, -0.25]]  # at price 1 going on from exit 1 ends at exit 2
+
+
+def test_the_best_static_exit_by_hand():
+    loss = np.repeat([[0.5], [0.2], [0.1]], 10, axis=1)
+    cost = np.repeat([[0.25], [0.5], [1.0]], 10, axis=1)
+    stop = static_stops(loss, cost, np.array([0.0, 0.5, 5.0]))  # totals: .5 .2 .1; .625 .45 .6; exit 1
+    assert stop[0, 0].tolist() == [False, False, True]
+    assert stop[1, 0].tolist() == [False, True, True]
+
+
+def test_the_grid_reaches_where_no_step_is_worth_it():
+    prices = price_grid(np.array([[1, 1], [2, 2], [4, 4.0]]) / 4)
+    assert (np.diff(prices) > 0).all()
+    assert prices[0] < 0
+    assert prices[-1] == pytest.approx(4)
+
+
+def test_a_known_advantage_is_recovered():
+    """Two exits, one number: going on rights the answer with probability x, at half the cost of the network."""
+    rng = np.random.default_rng(0)
+    x = rng.random(20_000)
+    loss = np.stack([np.ones(20_000), (rng.random(20_000) > x).astype(float)])
+    cost = np.repeat([[0.5], [1.0]], 20_000, axis=1)
+    fitted = fit_advantage(x[None, :, None], loss, cost)
+    seen = np.linspace(0.05, 0.95, 10)
+    # A = x - price / 2, so the index is 2 x.
+    assert fitted.at(0, seen[:, None]) == pytest.approx(seen[:, None] - fitted.prices / 2, abs=0.03)
+    assert fitted.index(0, seen[:, None]) == pytest.approx(2 * seen, abs=0.06)
+    assert len(fitted) == 2
