@@ -2,10 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from backbones import costs as costs_module
+from backbones.base import MultiExitModel
 from backbones.costs import cumulative_macs, layer_costs, measure_macs
 from backbones.encoders import load_encoder
+from backbones.heads import linear_heads
 from backbones.registry import build
+from backbones.samples import TextSamples, TokenRow
 
 
 def test_a_bert_exit_by_hand(bert_folder):
@@ -29,6 +35,49 @@ def test_fitted_lengths_equal_measured_ones(bert_folder):
         direct = measure_macs(model, samples.batch([row]))
         assert np.array_equal(costs.exits[row], direct.exits)
         assert costs.bare[row] == direct.bare
+
+
+def test_many_lengths_take_four_measurements(bert_folder, monkeypatch):
+    counted = []
+
+    class Counting(FlopCounterMode):
+        def __enter__(self):
+            counted.append(1)
+            return super().__enter__()
+
+    monkeypatch.setattr(costs_module, "FlopCounterMode", Counting)
+    model = load_encoder(bert_folder, 3)
+    cumulative_macs(model, model.samples([" ".join("a" * n) for n in range(1, 25)]))
+    assert len(counted) == 4 * 2
+
+
+class Cubic(MultiExitModel):
+    """A network whose cost is no parabola of the length: T^3 MACs, then a head of one."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_exits = self.n_outputs = self.feature_width = 1
+        self.heads = linear_heads(1, 1, 1)
+
+    def embed(self, inputs):
+        tokens = inputs["input_ids"].float()
+        square = tokens[:, :, None] * tokens[:, None, :]
+        return {"hidden": torch.bmm(square, square)}
+
+    def segment(self, exit_index, state):
+        return state
+
+    def feature(self, exit_index, state):
+        return state["hidden"][:, 0, :1]
+
+    def head(self, exit_index, feature):
+        return self.heads[exit_index](feature)
+
+
+def test_a_network_that_is_no_parabola_is_measured_at_every_length():
+    lengths = [1, 2, 3, 5, 7, 11]
+    samples = TextSamples([TokenRow(np.zeros(n, np.int64), np.zeros(n, np.int64)) for n in lengths], pad_id=0)
+    assert cumulative_macs(Cubic(), samples).exits[:, 0].tolist() == [n**3 + 1 for n in lengths]
 
 
 def test_padding_is_not_counted(bert_folder):
