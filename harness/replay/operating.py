@@ -1,80 +1,95 @@
-"""Operating points: thresholds chosen on calibration data, by a stated rule."""
+"""Operating points: thresholds chosen by a stated rule, on calibration data unless the rule's name says otherwise."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
 
 from harness.errors import UserError, unknown_name
-from harness.replay.curve import TradeOff, trade_off, with_free_knob
+from harness.replay.curve import with_free_knob
 from harness.replay.metrics import Metric
+from harness.replay.operating_beem import BeemErrorRate
+from harness.replay.operating_points import Budget, MatchFinal, Published
+from harness.replay.operating_quantiles import ExitQuantiles
+from harness.replay.operating_risk import RiskControl
+from harness.replay.operating_rule import OperatingRule
 from policies.base import ExitPolicy
-from policies.spec import format_value, split_spec
+from policies.errors import PolicyError
+from policies.spec import split_spec
 from policies.table import CalibrationTable, ExitTable
 
+__all__ = [
+    "OPERATING", "BeemErrorRate", "Budget", "ExitQuantiles", "MatchFinal", "OperatingRule", "Protocol", "Published",
+    "RiskControl", "choose_on", "parse_operating", "require_protocol",
+]  # fmt: skip
 
-@dataclass(frozen=True, slots=True)
-class MatchFinal:
-    """The largest speed-up (L / mean exit) whose calibration metric is at least the last exit's - tolerance.
+Protocol = Literal["calibration", "published"]
+"""Where thresholds are picked: on calibration samples, or (as papers do, and flagged) on the reported ones."""
 
-    Attributes:
-        tolerance: in units of the metric, 0 or more; for a metric where lower is better the sign turns.
-    """
-
-    tolerance: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise UserError(f"match_final: tolerance is {self.tolerance}, but must be 0 or more")
-
-    def __str__(self) -> str:
-        return f"match_final(tolerance={format_value(float(self.tolerance))})"
-
-    def choose(self, curve: TradeOff, table: ExitTable, metric: Metric) -> int | None:
-        """Index of the chosen point of the curve; None if no threshold is valid."""
-        answers = table.logits[:, -1, 0].astype(float) if table.task == "regression" else table.logits[:, -1].argmax(1)
-        final = float(metric.value(answers, table.labels, table.n_outputs))
-        sign = 1.0 if metric.higher_is_better else -1.0
-        # The sums behind both numbers are exact for counts; for moments one rounding step must not decide.
-        slack = self.tolerance + 1e-12 * max(1.0, abs(final))
-        valid = np.flatnonzero(sign * (curve.metric - final) >= -slack)
-        if len(valid) == 0:
-            return None
-        return int(valid[np.lexsort((-sign * curve.metric[valid], curve.mean_exit[valid]))[0]])
+OPERATING: Mapping[str, type[OperatingRule]] = MappingProxyType(
+    {rule.name: rule for rule in (MatchFinal, Budget, ExitQuantiles, BeemErrorRate, RiskControl, Published)}
+)
 
 
-OPERATING = {"match_final": MatchFinal}
-
-
-def parse_operating(text: str) -> MatchFinal:
+def parse_operating(text: str) -> OperatingRule:
     """Build the rule that a spec such as ``match_final(tolerance=0.01)`` describes.
 
     Raises:
-        UserError: unknown rule or parameter, or a value outside its domain.
+        UserError: unknown rule or parameter, a missing parameter, or a value outside its domain.
     """
-    name, parameters = split_spec(text)
+    try:
+        name, parameters = split_spec(text)
+    except PolicyError as error:
+        raise UserError(str(error).replace("policy spec", "operating point", 1)) from error
     if name not in OPERATING:
         raise unknown_name("operating point", name, OPERATING)
-    tolerance = parameters.pop("tolerance", 0.0)
-    if parameters:
-        raise unknown_name("parameter of match_final", next(iter(parameters)), ["tolerance"])
-    if isinstance(tolerance, (bool, str, list)):
-        raise UserError(f"match_final: tolerance is {tolerance!r}, but must be a number, 0 or more")
-    return MatchFinal(float(tolerance))
+    rule = OPERATING[name]
+    known = {field.name: field for field in dataclasses.fields(rule)}  # type: ignore[arg-type]
+    for parameter in parameters:
+        if parameter not in known:
+            raise unknown_name(f"parameter of {name}", parameter, known)
+    for parameter, field in known.items():
+        if field.default is dataclasses.MISSING and parameter not in parameters:
+            raise UserError(f"operating point {name} needs a value for {parameter}: {name}({parameter}=…)")
+    return rule(**parameters)
 
 
-def choose_on(calibration: CalibrationTable, policy: ExitPolicy, rule: MatchFinal, metric: Metric) -> ExitPolicy | None:
-    """Return the (fitted) policy at the operating point that ``rule`` picks on calibration; None if none is valid.
+def require_protocol(rule: OperatingRule, protocol: Protocol) -> None:
+    """Raise a sentence if the rule picks on the reported split without saying so.
 
     Raises:
-        UserError: the table is not a CalibrationTable: thresholds are never chosen on what is reported.
+        UserError: ``published`` was asked for under another protocol.
     """
-    if not isinstance(calibration, CalibrationTable):
+    if rule.on_reported and protocol != "published":
         raise UserError(
-            f"an operating point is chosen on a CalibrationTable, not on a {type(calibration).__name__}: "
-            "give a calibration table"
+            f"{rule} picks the threshold on the very split it reports: ask for protocol=published "
+            "(--protocol published), which every table shows, or use match_final"
         )
-    curve = trade_off(with_free_knob(policy), calibration, metric)
-    point = rule.choose(curve, calibration, metric)
-    return None if point is None else curve.policy_at(point)
+
+
+def choose_on(
+    table: ExitTable, policy: ExitPolicy, rule: OperatingRule, metric: Metric, *, protocol: Protocol = "calibration"
+) -> ExitPolicy | None:
+    """Return the (fitted) policy at the operating point that ``rule`` picks on a table; None if none is valid.
+
+    Args:
+        table: calibration samples; under ``protocol=published`` the reported ones.
+        policy: fitted; its knob is free.
+        rule: how.
+        metric: by which the rule judges, where it does.
+        protocol: ``published`` says aloud that thresholds are picked where they are reported.
+
+    Raises:
+        UserError: the table is not a CalibrationTable, or the rule picks on what is reported, without that flag; or a
+            parameter of the rule does not fit the table.
+        PolicyError: the rule cannot choose for this kind of policy.
+    """
+    require_protocol(rule, protocol)
+    if protocol == "calibration" and not isinstance(table, CalibrationTable):
+        raise UserError(
+            f"an operating point is chosen on a CalibrationTable, not on a {type(table).__name__}: "
+            "give a calibration table, or ask for protocol=published"
+        )
+    return rule.choose(with_free_knob(policy), table, metric)

@@ -12,8 +12,8 @@ from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from harness.errors import UserError
 from policies.base import ExitPolicy
+from policies.errors import PolicyError
 from policies.parameters import Domain, domain_of, is_integer, parameter_fields
 from policies.table import Floats
 
@@ -64,29 +64,29 @@ def knob_is_integer(policy: ExitPolicy) -> bool:
     return policy.knob is not None and is_integer(type(policy), policy.knob)
 
 
-def require_per_exit(policy: ExitPolicy, rule: str) -> None:
-    """Raise a sentence unless the policy's knob takes one number an exit.
-
-    Raises:
-        UserError: the rule chooses L - 1 thresholds and the knob is a single number, or there is no knob.
-    """
-    require_knob(policy, rule)
-    hint = get_type_hints(type(policy))[str(policy.knob)]
-    if not any(get_origin(a) is tuple for a in get_args(hint)):
-        raise UserError(
-            f"{rule} chooses a threshold for every exit, but the {policy.knob} of {policy.name} is one number for all: "
-            "use match_final, budget or risk_control"
-        )
-
-
 def require_knob(policy: ExitPolicy, rule: str) -> None:
     """Raise a sentence unless the policy has something to choose.
 
     Raises:
-        UserError: the policy has no knob.
+        PolicyError: the policy has no knob.
     """
     if policy.knob is None:
-        raise UserError(f"{policy.name} has no threshold, so there is nothing that {rule} could choose")
+        raise PolicyError(f"{policy.name}: the rule has no threshold, so there is nothing that {rule} could choose")
+
+
+def require_per_exit(policy: ExitPolicy, rule: str) -> None:
+    """Raise a sentence unless the policy's knob takes one number an exit.
+
+    Raises:
+        PolicyError: it is a single number, or there is none.
+    """
+    require_knob(policy, rule)
+    hint = get_type_hints(type(policy))[str(policy.knob)]
+    if not any(get_origin(a) is tuple for a in get_args(hint)):
+        raise PolicyError(
+            f"{policy.name}: {rule} chooses a threshold for every exit, but {policy.knob} is one number for all: "
+            "use match_final, budget or risk_control"
+        )
 
 
 def with_free_knob(policy: ExitPolicy) -> ExitPolicy:

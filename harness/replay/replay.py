@@ -13,7 +13,7 @@ from policies.base import ExitPolicy
 from policies.evidence import QUANTITIES, EvidenceTable
 from policies.spec import canonical
 from policies.table import CalibrationTable, ExitTable, Floats, Ints
-from policies.walk import Decisions, decide
+from policies.walk import Decisions, Trace, decide, trace
 
 _CHUNK_BYTES = 32 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
 
@@ -86,6 +86,16 @@ def chunks(table: ExitTable, needs: frozenset[str] = frozenset(QUANTITIES)) -> I
         return
     for start in range(0, table.n, step):
         yield EvidenceTable(table.rows(slice(start, start + step)), needs)
+
+
+def traced(policy: ExitPolicy, table: ExitTable) -> Trace:
+    """Return the scores and answers of a (fitted) policy at every exit of every sample.
+
+    Raises:
+        PolicyError: the rule does not suit the table, or still needs fitting.
+    """
+    parts = [trace(policy, evidence) for evidence in chunks(table, policy.needs)]
+    return Trace(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 
 def prepare(policy: ExitPolicy, table: ExitTable, calibration: CalibrationTable | None) -> ExitPolicy:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from harness.errors import UserError
 from harness.replay.readiness import level_beyond, levels_of, readiness_of, require_knob, require_per_exit
 from policies.base import ExitPolicy
+from policies.errors import PolicyError
 from policies.parameters import Threshold, knob
 from policies.spec import parse_policy
 
@@ -58,7 +58,7 @@ def test_beyond_the_highest_readiness_everybody_stays(base: type, sign: str) -> 
 
 def test_a_knob_is_needed_and_for_some_rules_one_number_an_exit() -> None:
     require_per_exit(parse_policy("max_prob"), "beem_error_rate")
-    with pytest.raises(UserError, match="patience of pabee is one number for all"):
+    with pytest.raises(PolicyError, match="pabee: .* patience is one number for all"):
         require_per_exit(parse_policy("pabee"), "beem_error_rate")
-    with pytest.raises(UserError, match="nothing that budget could choose"):
+    with pytest.raises(PolicyError, match="nothing that budget could choose"):
         require_knob(parse_policy("final"), "budget")
