@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.replay.metrics import Floats, Metric
-from harness.statistics.bootstrap import Resamples
+from harness.replay.metrics import Floats, Metric, Numbers
+from harness.statistics.bootstrap import MOST_UNITS, Resamples, deal, sums_of_units
 from harness.statistics.effects import Effect
 from harness.statistics.steps import Steps
 from policies.table import ExitTable
@@ -37,7 +38,7 @@ class Line(NamedTuple):
     values: Floats
     exits_drawn: Floats
     values_drawn: Floats
-    kept: np.ndarray[tuple[int], np.dtype[np.intp]]
+    kept: NDArray[np.intp]
 
 
 def lines(curves: Sequence[Steps], resamples: Resamples, *, most: int = _POINTS) -> list[Line]:
@@ -57,21 +58,33 @@ def lines(curves: Sequence[Steps], resamples: Resamples, *, most: int = _POINTS)
 
 
 def _lines(curves: Sequence[Steps], resamples: Resamples, most: int) -> Iterator[Line]:
+    unit = deal(resamples.n, resamples.seed)
+    units = resamples if unit is None else Resamples(MOST_UNITS, resamples.seed, resamples.count)
+    size = np.ones(resamples.n) if unit is None else np.bincount(unit, minlength=MOST_UNITS).astype(np.float64)
+    total = units.sums(size[:, None])  # [R, 1] samples in each resample
     kept = [steps.points(most) for steps in curves]
-    drawn = resamples.sums(np.concatenate([steps.at(points) for steps, points in zip(curves, kept, strict=True)]))
+    followed = [_followed(steps, points, unit) for steps, points in zip(curves, kept, strict=True)]
+    drawn = units.sums(np.concatenate(followed))
     parts = np.split(drawn, np.cumsum([len(points) for points in kept])[:-1], axis=1)
     for steps, points, part in zip(curves, kept, parts, strict=True):
         sums = steps.sums(np.ones((1, steps.n)))[0, ::-1]
         yield Line(
             exits=sums[:, 0] / steps.n,
             values=steps.metric.from_statistics(sums[:, 1:]),
-            exits_drawn=part[:, ::-1, 0] / steps.n,
+            exits_drawn=part[:, ::-1, 0] / total,
             values_drawn=steps.metric.from_statistics(part[:, ::-1, 1:]),
             kept=len(steps) - 1 - points[::-1],
         )
 
 
-def static_line(answers: Floats, table: ExitTable, metric: Metric, resamples: Resamples) -> Line:
+def _followed(steps: Steps, points: NDArray[np.intp], unit: NDArray[np.intp] | None) -> Floats:
+    """Return exit and statistics ``[G, samples or units, 1 + K]`` at some operating points."""
+    if unit is None:
+        return steps.at(points)
+    return np.stack([sums_of_units(steps.at(points[g : g + 1])[0], unit) for g in range(len(points))])
+
+
+def static_line(answers: Numbers, table: ExitTable, metric: Metric, resamples: Resamples) -> Line:
     """Return the line through the exits alone, for their answers ``[L, N]``."""
     exits = np.arange(1.0, table.n_exits + 1.0)
     values = metric.value(answers, table.labels, table.n_outputs)

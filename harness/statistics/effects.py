@@ -82,15 +82,15 @@ def metric_effects(
     return [Effect(float(value), draws[:, g]) for g, value in enumerate(values)]
 
 
-def difference(
+def differences(
     metric: Metric,
     predictions_a: Numbers,
     predictions_b: Numbers,
     labels: Numbers,
     n_classes: int,
     resamples: Resamples,
-) -> Effect:
-    """Return metric(A) - metric(B) on the same samples.
+) -> list[Effect]:
+    """Return metric(A) - metric(B) on the same samples for several pairs ``[G, n]``, all under the same resamples.
 
     For a share the draws get a normal noise of standard deviation ``sqrt(2) / (n + 2)``: the variance that the adjusted
     Wald interval (``paired.accuracy_difference``) adds, so that a pair that never disagreed still has a width.
@@ -98,13 +98,15 @@ def difference(
     Raises:
         UserError: Lengths differ or a class is out of range.
     """
-    stacked = np.stack([np.asarray(predictions_a), np.asarray(predictions_b)])
-    a, b = metric_effects(metric, stacked, labels, n_classes, resamples)
-    effect = a.minus(b)
+    both = np.concatenate([np.asarray(predictions_a), np.asarray(predictions_b)])
+    single = metric_effects(metric, both, labels, n_classes, resamples)  # at once: the resamples are drawn each time
+    half = len(single) // 2
+    effects = [a.minus(b) for a, b in zip(single[:half], single[half:], strict=True)]
     if not metric.share:
-        return effect
+        return effects
     noise = rng("smooth", resamples.seed).normal(0.0, np.sqrt(2.0) / (resamples.n + 2), size=resamples.count)
-    return Effect(effect.value, effect.draws + noise)
+    noise = noise.round(9)  # the same on every machine
+    return [Effect(effect.value, effect.draws + noise) for effect in effects]
 
 
 def minimum_detectable_effect(n: int, discordance: float, *, alpha: float = 0.05, power: float = POWER) -> float:

@@ -50,10 +50,14 @@ class Steps:
 
     def sums(self, weights: Floats) -> Floats:
         """Return the sums ``[R, P, 1 + K]`` of exits and statistics under weights ``[R, N]``, slowest point first."""
-        sums = np.zeros((len(weights), len(self.change) + 1, self.change.shape[1]))
-        np.multiply(weights[:, self.moves.rows, None], self.change, out=sums[:, 1:])
-        np.cumsum(sums, axis=1, out=sums)
-        return np.asarray(sums[:, self.moves.ends] + (weights @ self.resting)[:, None])
+        sums = np.empty((len(weights), len(self), self.change.shape[1]))
+        sums[:] = (weights @ self.resting)[:, None]
+        drawn = weights[:, self.moves.rows]
+        done = self.moves.ends > 0
+        for column in np.flatnonzero(self.change.any(axis=0)):  # a count, for one, never changes
+            moved = np.cumsum(drawn * self.change[:, column], axis=1)
+            sums[:, done, column] += moved[:, self.moves.ends[done] - 1]
+        return sums
 
     def points(self, most: int) -> NDArray[np.intp]:
         """Return at most ``most`` (at least 2) operating points, even over the mean exit, both ends included."""

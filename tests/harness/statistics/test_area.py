@@ -93,6 +93,26 @@ def test_curves_in_portions_are_the_same(monkeypatch) -> None:
         assert np.array_equal(one.values_drawn, other.values_drawn)
 
 
+def test_many_samples_are_drawn_in_units(monkeypatch) -> None:
+    """Above the limit units of samples are drawn; the intervals stay what they are."""
+    from harness.statistics import area, bootstrap
+
+    table = make_table(n=900, seed=2)
+    resamples = Resamples(table.n, 1, count=2000)
+    steps = [steps_of(parse_policy("max_prob"), table, ACCURACY)]
+
+    def gain() -> tuple[float, float, float]:
+        static = static_line(answers(table), table, ACCURACY, resamples)
+        return mean_gain(lines(steps, resamples, most=20)[0], static).interval()
+
+    one_by_one = gain()
+    for module in (area, bootstrap):
+        monkeypatch.setattr(module, "MOST_UNITS", 600)
+    in_units = gain()
+    assert in_units != one_by_one
+    assert in_units == pytest.approx(one_by_one, abs=2e-3)
+
+
 def test_one_exit_has_no_area() -> None:
     table = make_table(n=40, n_exits=1)
     resamples = Resamples(table.n, 1, count=20)

@@ -11,7 +11,7 @@ from scipy.stats import binom, binomtest, norm
 from harness.errors import UserError
 from harness.replay.metrics import find_metric
 from harness.statistics.bootstrap import Resamples
-from harness.statistics.effects import Effect, difference, metric_effects, minimum_detectable_effect, tails
+from harness.statistics.effects import Effect, differences, metric_effects, minimum_detectable_effect, tails
 from harness.statistics.paired import accuracy_difference, mcnemar
 
 ACCURACY = find_metric("accuracy")
@@ -33,7 +33,7 @@ def test_difference_is_paired_and_wide_enough() -> None:
     a = np.where(g.random(400) < 0.9, labels, (labels + 1) % 3)
     b = np.where(g.random(400) < 0.1, (labels + 2) % 3, a)
     for other in (b, a):
-        effect = difference(ACCURACY, a, other, labels, 3, Resamples(400, 7))
+        (effect,) = differences(ACCURACY, a[None], other[None], labels, 3, Resamples(400, 7))
         wald = accuracy_difference(a == labels, other == labels).at()
         assert effect.value == pytest.approx(wald.value)
         assert effect.interval().low == pytest.approx(wald.low, abs=1 / 400)
@@ -49,7 +49,8 @@ def test_effects_of_other_metrics_are_plain_bootstrap() -> None:
     perfect, worse = metric_effects(f1, predictions, labels, 2, resamples)
     assert np.all(perfect.draws == 1.0)
     assert worse.draws == pytest.approx(resamples.metric(f1, predictions[1], labels, 2))
-    assert difference(f1, *predictions, labels, 2, resamples).draws == pytest.approx(1.0 - worse.draws)
+    (effect,) = differences(f1, predictions[:1], predictions[1:], labels, 2, resamples)
+    assert effect.draws == pytest.approx(1.0 - worse.draws)
 
 
 def power_by_listing(n: int, discordance: float, delta: float) -> float:

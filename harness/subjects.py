@@ -1,0 +1,172 @@
+"""Cached cells with everything that the studies across policies, seeds and data sets ask of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from harness.cache.cell import open_cell
+from harness.cells.plan import Cell, CellStatus
+from harness.evaluate import FINAL, Evaluation, Placed, exit_answers
+from harness.replay.curve import with_free_knob
+from harness.replay.metrics import Metric
+from harness.replay.replay import Outcome, prepare
+from harness.statistics.area import Line, lines, static_line
+from harness.statistics.bootstrap import Resamples, seed_of
+from harness.statistics.effects import Effect
+from harness.statistics.judge import resamples_of
+from harness.statistics.seeds import over_groups, over_seeds
+from harness.statistics.steps import Steps, steps_of
+from policies.base import ExitPolicy
+from policies.spec import canonical, parse_policy
+from policies.table import CalibrationTable, TestTable
+
+ALL = "all data sets"
+"""Name of what is pooled over everything, in the place of a cell."""
+_SEED = re.compile(r"\.s\d+$")
+Item = TypeVar("Item")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One cached cell, opened and evaluated.
+
+    Attributes:
+        cell: what it is.
+        test: what is reported.
+        calibration: what thresholds are chosen on; None where an imported cell has none.
+        evaluation: its policies at their operating points.
+        steps: curves of (fitted) policies on the test split, taken apart when first asked for.
+        drawn: the same under all resamples, some 10 MB each.
+    """
+
+    cell: Cell
+    test: TestTable
+    calibration: CalibrationTable | None
+    evaluation: Evaluation
+    steps: dict[str, Steps] = field(default_factory=dict)
+    drawn: dict[str, Line] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Id of the cell."""
+        return self.cell.id
+
+    @property
+    def group(self) -> str:
+        """Network and data set: the id without its seed."""
+        return group_of(self.cell.id)
+
+    @property
+    def metric(self) -> Metric:
+        """The main metric."""
+        return self.evaluation.metric
+
+    @property
+    def resamples(self) -> Resamples:
+        """The resamples of the test split."""
+        return resamples_of(self.test)
+
+    @property
+    def final(self) -> Outcome:
+        """What the final exit says."""
+        return next(s.outcome for s in self.evaluation.scored if s.outcome is not None and s.outcome.spec == FINAL)
+
+    def chosen(self) -> list[Placed]:
+        """The policies whose threshold a rule chose on calibration, and that are there."""
+        placed = (scored.placed for scored in self.evaluation.scored)
+        return [entry for entry in placed if entry.policy is not None and entry.protocol == "calibration"]
+
+    def free(self) -> dict[str, ExitPolicy]:
+        """The fitted policies whose threshold a rule chooses, by spec without threshold, chosen or not."""
+        found: dict[str, ExitPolicy] = {}
+        for scored in self.evaluation.scored:
+            placed = scored.placed
+            if placed.protocol != "calibration" or placed.asked in found:
+                continue
+            if placed.policy is not None:
+                found[placed.asked] = with_free_knob(placed.policy)
+            elif placed.status == "failed":  # it runs here, but no threshold was valid
+                found[placed.asked] = prepare(parse_policy(placed.asked), self.test, self.calibration)
+        return found
+
+    def steps_of(self, policy: ExitPolicy) -> Steps:
+        """The exact curve of a fitted policy on the test split, taken apart."""
+        key = canonical(policy)
+        if key not in self.steps:
+            self.steps[key] = steps_of(policy, self.test, self.metric)
+        return self.steps[key]
+
+    def lines(self, policies: Sequence[ExitPolicy]) -> list[Line]:
+        """The curves of fitted policies under the resamples of the test split."""
+        missing = {canonical(policy): policy for policy in policies if canonical(policy) not in self.drawn}
+        found = lines([self.steps_of(policy) for policy in missing.values()], self.resamples)
+        self.drawn.update(zip(missing, found, strict=True))
+        return [self.drawn[canonical(policy)] for policy in policies]
+
+    def static(self) -> Line:
+        """The line through the exits alone under the same resamples."""
+        return static_line(exit_answers(self.test), self.test, self.metric, self.resamples)
+
+
+def open_subjects(cells: Iterable[CellStatus], evaluate: Callable[[CellStatus], Evaluation]) -> list[Subject]:
+    """Open the cached ones among the cells.
+
+    Raises:
+        UserError: a cache is damaged.
+    """
+    subjects = []
+    for entry in cells:
+        if entry.status == "cached":
+            cell = open_cell(entry.cell.paths.cache)
+            subjects.append(Subject(entry.cell, cell.test(), cell.calibration(), evaluate(entry)))
+    return subjects
+
+
+def group_of(cell: str) -> str:
+    """Return the id of a cell without its seed: ``cnn6.digits.s0`` -> ``cnn6.digits``."""
+    return _SEED.sub("", cell)
+
+
+def grouped(items: Mapping[str, Item]) -> dict[str, list[Item]]:
+    """Return what is given by cell as lists by group, in the order given."""
+    groups: dict[str, list[Item]] = {}
+    for cell, item in items.items():
+        groups.setdefault(group_of(cell), []).append(item)
+    return groups
+
+
+def pooled(effects: Mapping[str, Effect], among: Iterable[str] | None = None) -> dict[str, Effect]:
+    """Return the effects of cells, of data sets over their seeds, and of all data sets, by name.
+
+    A group of one cell and a single group add nothing and are left out.
+
+    Args:
+        effects: By cell.
+        among: The cells that there should be: a group, and the whole, is there only if none of its cells is missing.
+    """
+    cells = grouped(effects)
+    wanted = cells if among is None else grouped({cell: cell for cell in among})
+    complete = {name: over_seeds(mine, seed=seed_of("seeds", name)) for name, mine in cells.items()
+                if len(mine) == len(wanted[name])}  # fmt: skip
+    found = dict(effects)
+    found |= {name: effect for name, effect in complete.items() if len(cells[name]) > 1}
+    if len(wanted) > 1 and len(complete) == len(wanted):
+        found[ALL] = over_groups(list(complete.values()))
+    return found
+
+
+def pooled_means(values: Mapping[str, float], among: Iterable[str] | None = None) -> dict[str, float]:
+    """Return plain means by the same names as ``pooled``: of cells, over seeds, and over data sets."""
+    effects = {cell: Effect(value, np.array([value])) for cell, value in values.items()}
+    return {name: effect.value for name, effect in pooled(effects, among).items()}
+
+
+def rounded(value: float) -> float:
+    """Round what the bootstrap gives to 12 decimals, so that another order of summation gives the same bytes."""
+    return round(value, 12)
