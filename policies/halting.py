@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Self
 
 import numpy as np
@@ -14,9 +13,9 @@ from policies.coins import uniform
 from policies.errors import PolicyError
 from policies.evidence import Evidence, softmax
 from policies.fitting import require_two_classes
-from policies.linear_gates import features_of, fit_gates, gate
+from policies.linear_gates import Rows, features_of, fit_gates, gate
 from policies.parameters import Threshold, knob, learned, parameter
-from policies.soft_exits import exit_losses, expected_loss, geometric_prior
+from policies.soft_exits import exit_losses, geometric_prior, soft_exit_objective
 from policies.table import CalibrationTable, Floats
 
 
@@ -120,7 +119,10 @@ class Dact(ExitPolicy):
         features, labels = features_of(self.name, calibration), calibration.labels.astype(np.int64)
         rows = np.arange(calibration.n)
         truth = np.stack([softmax(calibration.logits[:, i])[rows, labels] for i in range(calibration.n_exits)])
-        objective = partial(mixture_loss, truth=truth, tau=self.tau)
+
+        def objective(gate_logits: Floats, rows: Rows) -> tuple[float, Floats]:
+            return mixture_loss(gate_logits, truth[:, rows], self.tau)
+
         return replace(self, weights=fit_gates(features, objective, tied="nothing"))
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
@@ -151,7 +153,7 @@ def fit_head(name: str, calibration: CalibrationTable, *, beta: float, rate: flo
             "nothing to learn: give samples on which the exits differ"
         )
     prior = geometric_prior(rate, calibration.n_exits)
-    return fit_gates(features, partial(expected_loss, losses=losses, prior=prior, beta=beta), tied="slopes")
+    return fit_gates(features, soft_exit_objective(losses, prior=prior, beta=beta), tied="slopes")
 
 
 def mixture_loss(gate_logits: Floats, truth: Floats, tau: float) -> tuple[float, Floats]:

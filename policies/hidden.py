@@ -12,7 +12,7 @@ from scipy.special import expit
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
 from policies.evidence import Evidence, softmax
-from policies.linear_gates import features_of, fit_gates, gate
+from policies.linear_gates import Rows, features_of, fit_gates, gate
 from policies.parameters import Threshold, knob, learned
 from policies.table import CalibrationTable, Floats
 
@@ -50,9 +50,9 @@ class Lte(ExitPolicy):
                 f"{calibration.n} calibration samples, so there is nothing to learn: give more samples, or harder ones"
             )
 
-        def squared_error(logits: Floats) -> tuple[float, Floats]:
+        def squared_error(logits: Floats, rows: Rows) -> tuple[float, Floats]:
             u = expit(logits)
-            error = u - wrong
+            error = u - wrong[:, rows]
             return float(np.square(error).mean()), 2.0 * error * u * (1.0 - u) / error.size
 
         return replace(self, weights=fit_gates(features, squared_error, tied="everything"))
@@ -111,16 +111,17 @@ class CalmClassifier(ExitPolicy):
         answers = calibration.logits.argmax(axis=2)
         agrees = (answers[:, :-1] == answers[:, -1:]).T.astype(np.float64)
         share = agrees.mean(axis=1, keepdims=True)
-        weights = np.where(agrees > 0, 1.0 - share, share) / max(agrees.size, 1)
+        weights = np.where(agrees > 0, 1.0 - share, share)
         if agrees.size and not weights.any():
             raise PolicyError(
                 f"calm_classifier: at every exit the {calibration.n} calibration samples agree with the last exit "
                 "either all or not at all, so there is nothing to tell apart: give more samples"
             )
 
-        def cross_entropy(logits: Floats) -> tuple[float, Floats]:
-            value = weights * (np.logaddexp(0.0, logits) - agrees * logits)
-            return float(value.sum()), weights * (expit(logits) - agrees)
+        def cross_entropy(logits: Floats, rows: Rows) -> tuple[float, Floats]:
+            weight, agree = weights[:, rows], agrees[:, rows]
+            value = weight * (np.logaddexp(0.0, logits) - agree * logits)
+            return float(value.mean()), weight * (expit(logits) - agree) / logits.size
 
         return replace(self, weights=fit_gates(features, cross_entropy, tied="everything"))
 

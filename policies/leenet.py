@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from policies.errors import PolicyError
 from policies.evidence import Evidence
 from policies.linear_gates import features_of, fit_gates, gate
 from policies.parameters import Threshold, learned, parameter
-from policies.soft_exits import exit_losses, expected_loss
+from policies.soft_exits import exit_losses, soft_exit_objective
 from policies.table import CalibrationTable, ExitTable, Floats
 
 
@@ -31,7 +30,8 @@ class Leenet(ExitPolicy):
 
     Reference: LEENet (EarlyExitNet repository, 2023). The released code charges parameters instead of computation,
     leaves those of unwrapped layers out, and builds a new optimiser for every batch, so that each step has the size of
-    the learning rate whatever the gradient; here the optimum of the stated loss is found (with a small ridge).
+    the learning rate whatever the gradient; here the optimum of the stated loss is found, with a ridge that is chosen
+    on samples held out.
     """
 
     alpha: float = parameter(0.5, low=0, high=1)
@@ -47,7 +47,7 @@ class Leenet(ExitPolicy):
         features = features_of(self.name, calibration)
         cost = scaled_cost(self.name, calibration, self.unit)
         losses = (1.0 - self.alpha) * exit_losses(calibration) + self.alpha * cost
-        return replace(self, weights=fit_gates(features, partial(expected_loss, losses=losses), tied="nothing"))
+        return replace(self, weights=fit_gates(features, soft_exit_objective(losses), tied="nothing"))
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
         """Score: how far the gate is open; none at the last exit, which has no gate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,19 @@ from scipy.optimize import minimize
 from policies.errors import PolicyError
 from policies.table import CalibrationTable, Floats
 
-Objective: TypeAlias = Callable[[Floats], tuple[float, Floats]]
-"""Gate logits [K, N] -> the value to minimise and its gradient [K, N]."""
+Rows: TypeAlias = NDArray[np.intp] | slice
+Objective: TypeAlias = Callable[[Floats, Rows], tuple[float, Floats]]
+"""Gate logits [L - 1, B] of some samples, and which rows of the table these are -> the value to minimise, a mean over
+samples, and its gradient [L - 1, B]."""
 Tied: TypeAlias = Literal["nothing", "slopes", "everything"]
 """What the gates of all exits have in common: nothing, the slopes w (not the offset b), or everything."""
 
+RIDGES = (1.0, 0.1, 0.01, 0.001)
+"""Ridges to choose from: features of a wide network need hundreds of times more than those of a narrow one."""
+FOLDS = 3
 _ROWS = 4096  # rows of features held in float64 at a time
-_RIDGE = 1e-3
-_STEPS = 300
+_STEPS, _STEPS_HELD_OUT = 300, 100
+_ENOUGH, _FEW = 30, 0.1  # samples below which nothing is held out, and the ridge that is taken then
 
 
 def gate(features: NDArray[np.floating], weights: Floats) -> Floats:
@@ -62,7 +67,7 @@ def features_of(name: str, calibration: CalibrationTable) -> NDArray[np.float16]
     return features
 
 
-def fit_gates(features: NDArray[np.float16], objective: Objective, *, tied: Tied, ridge: float = _RIDGE) -> Floats:
+def fit_gates(features: NDArray[np.float16], objective: Objective, *, tied: Tied, ridge: float | None = None) -> Floats:
     """Return the weights [L, H + 1] of the gates of exits 1..L-1 that minimise objective + ridge / 2 |w|^2.
 
     The last exit always answers, so its row is 0 and never read. Features are standardised for the fit (where slopes
@@ -71,14 +76,14 @@ def fit_gates(features: NDArray[np.float16], objective: Objective, *, tied: Tied
 
     Args:
         features: [N, L, H].
-        objective: of the gate logits [L - 1, N].
+        objective: of the gate logits of some samples.
         tied: what the gates have in common.
-        ridge: weight of the penalty on the slopes.
+        ridge: weight of the penalty on the slopes; None takes that of RIDGES under which the objective is smallest on
+            samples held out, in FOLDS folds.
     """
-    n_exits, width = features.shape[1:]
-    n_gates = n_exits - 1
+    n, n_exits, width = features.shape
     weights = np.zeros((n_exits, width + 1))
-    if not n_gates:
+    if n_exits == 1:
         return weights
     x = np.ascontiguousarray(features[:, :-1].transpose(1, 0, 2), dtype=np.float64)  # [L - 1, N, H]
     axes = 1 if tied == "nothing" else (0, 1)
@@ -86,25 +91,62 @@ def fit_gates(features: NDArray[np.float16], objective: Objective, *, tied: Tied
     scale[scale < 1e-6] = 1.0  # float16 cannot tell such a feature from a constant one
     x -= centre
     x /= scale
-    n_slopes, n_offsets = n_gates if tied == "nothing" else 1, 1 if tied == "everything" else n_gates
-    end = n_slopes * width
+    shape = _Shape(n_exits - 1 if tied == "nothing" else 1, 1 if tied == "everything" else n_exits - 1, width)
+    if ridge is None:
+        ridge = _held_out_ridge(x, objective, shape) if n >= _ENOUGH else _FEW
+    slopes, offsets = shape.split(_minimum(x, objective, shape, slice(None), ridge, _STEPS))
+    slopes = np.broadcast_to(slopes, (n_exits - 1, width)) / scale[:, 0]
+    weights[:-1, :-1] = slopes
+    weights[:-1, -1] = np.broadcast_to(offsets, n_exits - 1) - (slopes * centre[:, 0]).sum(axis=1)
+    return weights
 
+
+class _Shape(NamedTuple):
+    """How the parameters of the fit are laid out: slopes [n_slopes, width], then offsets [n_offsets]."""
+
+    n_slopes: int
+    n_offsets: int
+    width: int
+
+    @property
+    def size(self) -> int:
+        return self.n_slopes * self.width + self.n_offsets
+
+    def split(self, parameters: Floats) -> tuple[Floats, Floats]:
+        end = self.n_slopes * self.width
+        return parameters[:end].reshape(self.n_slopes, self.width), parameters[end:]
+
+    def logits(self, x: Floats, parameters: Floats) -> Floats:
+        slopes, offsets = self.split(parameters)
+        logits: Floats = np.matmul(x, slopes[:, :, None])[:, :, 0] + offsets[:, None]
+        return logits
+
+
+def _held_out_ridge(x: Floats, objective: Objective, shape: _Shape) -> float:
+    rows = np.arange(x.shape[1])
+    loss = np.zeros(len(RIDGES))
+    for fold in range(FOLDS):
+        inside, outside = rows[rows % FOLDS != fold], rows[rows % FOLDS == fold]
+        fitted_on, held_out = x[:, inside], x[:, outside]
+        for i, ridge in enumerate(RIDGES):
+            # From the start each time: the optimum of a stiff ridge can be a gate that is shut for good.
+            found = _minimum(fitted_on, objective, shape, inside, ridge, _STEPS_HELD_OUT)
+            loss[i] += objective(shape.logits(held_out, found), outside)[0] * len(outside)
+    return RIDGES[int(loss.argmin())]
+
+
+def _minimum(x: Floats, objective: Objective, shape: _Shape, rows: Rows, ridge: float, steps: int) -> Floats:
     def value_and_gradient(parameters: Floats) -> tuple[float, Floats]:
-        slopes, offsets = parameters[:end].reshape(n_slopes, width), parameters[end:, None]
-        value, pull = objective(np.matmul(x, slopes[:, :, None])[:, :, 0] + offsets)
-        by_slope = np.matmul(pull[:, None, :], x)[:, 0]
-        by_offset = pull.sum(axis=1)
-        if n_slopes == 1:
+        slopes, _ = shape.split(parameters)
+        value, pull = objective(shape.logits(x, parameters), rows)
+        by_slope, by_offset = np.matmul(pull[:, None, :], x)[:, 0], pull.sum(axis=1)
+        if shape.n_slopes == 1:
             by_slope = by_slope.sum(axis=0, keepdims=True)
-        if n_offsets == 1:
+        if shape.n_offsets == 1:
             by_offset = by_offset.sum(keepdims=True)
         gradient = np.concatenate([(by_slope + ridge * slopes).ravel(), by_offset])
         return value + ridge / 2 * float((slopes**2).sum()), gradient
 
-    start = np.zeros(end + n_offsets)
-    options = {"maxiter": _STEPS}
-    found: Floats = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
-    slopes = np.broadcast_to(found[:end].reshape(n_slopes, width), (n_gates, width)) / scale[:, 0]
-    weights[:-1, :-1] = slopes
-    weights[:-1, -1] = np.broadcast_to(found[end:], n_gates) - (slopes * centre[:, 0]).sum(axis=1)
-    return weights
+    start = np.zeros(shape.size)
+    found: Floats = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": steps}).x
+    return found

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import expit
 
 from policies.evidence import log_softmax
+from policies.linear_gates import Objective, Rows
 from policies.table import CalibrationTable, Floats
 
 
@@ -47,6 +48,15 @@ def expected_loss(
     n = gate_logits.shape[1]
     gradient = ((1.0 - leave) * weighted[:-1] - leave * later) / n
     return float(weighted.sum() / n), gradient
+
+
+def soft_exit_objective(losses: Floats, *, prior: Floats | None = None, beta: float = 0.0) -> Objective:
+    """Return ``expected_loss`` as an objective of gates, for losses [L, N] of all samples."""
+
+    def objective(gate_logits: Floats, rows: Rows) -> tuple[float, Floats]:
+        return expected_loss(gate_logits, losses[:, rows], prior=prior, beta=beta)
+
+    return objective
 
 
 def geometric_prior(rate: float, n_exits: int) -> Floats:

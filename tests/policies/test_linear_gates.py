@@ -3,16 +3,16 @@ import pytest
 from scipy.special import expit
 
 from policies.errors import PolicyError
-from policies.linear_gates import features_of, fit_gates, gate
+from policies.linear_gates import RIDGES, features_of, fit_gates, gate
 from policies.table import CalibrationTable
 
 
 def cross_entropy(targets):
     """The mean of -ln P(target), with its gradient; targets [K, N]."""
 
-    def objective(logits):
-        n = targets.size
-        return float((np.logaddexp(0, logits) - targets * logits).sum() / n), (expit(logits) - targets) / n
+    def objective(logits, rows):
+        here = targets[:, rows]
+        return float((np.logaddexp(0, logits) - here * logits).mean()), (expit(logits) - here) / logits.size
 
     return objective
 
@@ -83,3 +83,20 @@ def test_features_that_are_missing_infinite_or_of_another_width_are_sentences():
         features_of("lte", CalibrationTable(np.zeros((3, 2, 2), np.float32), np.zeros(3, np.int64)))
     with pytest.raises(PolicyError, match="fitted on features of width 3, but these have 2"):
         gate(features[:, 0], np.zeros(4))
+
+
+def test_the_ridge_is_the_one_that_does_best_on_samples_held_out():
+    # Five features that matter little beside 195 that do not: without a ridge the fit would learn the noise.
+    slopes = np.zeros((2, 200))
+    slopes[:, :5] = 0.3
+    features, targets = planted(slopes, np.zeros(2), n=300)
+    fresh_features, fresh_targets = features[150:], targets[:, 150:]
+
+    def loss(**ridge):
+        weights = fit_gates(features[:150], cross_entropy(targets[:, :150]), tied="nothing", **ridge)
+        logits = np.stack([gate(fresh_features[:, i], weights[i]) for i in range(2)])
+        return cross_entropy(fresh_targets)(logits, slice(None))[0]
+
+    of_each = [loss(ridge=ridge) for ridge in RIDGES]
+    assert of_each[-1] > 2 * min(of_each)
+    assert loss() == min(of_each)
