@@ -13,6 +13,7 @@ import matplotlib as mpl
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from harness.report.files import write_bytes
 
@@ -71,19 +72,25 @@ def new_axes(ax: Axes | None, size_inches: tuple[float, float]) -> tuple[Figure,
 
 
 def png_bytes(figure: Figure, dpi: int = 130) -> bytes:
-    """Render a figure as PNG; no date and no program name inside."""
+    """Render a figure as PNG with a palette: no date and no program name inside, a third of the size of full colour."""
     buffer = io.BytesIO()
-    with styled():
-        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, pil_kwargs={"optimize": True})
+    _pixels(figure, dpi).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
 def webp_bytes(figure: Figure, dpi: int = 150) -> bytes:
-    """Render a figure as lossless WebP for the page: the same pixels as PNG at less than half the size."""
+    """Render a figure as lossless WebP for the page."""
+    buffer = io.BytesIO()
+    _pixels(figure, dpi).convert("RGB").save(buffer, format="webp", lossless=True, method=4)
+    return buffer.getvalue()
+
+
+def _pixels(figure: Figure, dpi: int) -> Image.Image:
+    """Render a figure in 128 colours without dithering: few flat colours and their edges need no more."""
     buffer = io.BytesIO()
     with styled():
-        figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"lossless": True, "method": 4})
-    return buffer.getvalue()
+        figure.savefig(buffer, format="png", dpi=dpi)
+    return Image.open(buffer).convert("RGB").quantize(colors=128, dither=Image.Dither.NONE)
 
 
 def pdf_bytes(figure: Figure) -> bytes:
