@@ -39,6 +39,7 @@ class Placed:
         operating: how it was chosen, – where there is nothing to choose.
         status: ok, skipped (does not apply here) or failed.
         reason: one sentence; empty when ok.
+        swept: the fitted policy whose threshold a rule was asked for, valid or not: its curve is drawn.
     """
 
     asked: str
@@ -47,6 +48,7 @@ class Placed:
     operating: str
     status: Status = "ok"
     reason: str = ""
+    swept: ExitPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,8 @@ def _placed(run: PolicyRun, test: TestTable, calibration: CalibrationTable | Non
     except (PolicyError, UserError) as error:
         return Placed(run.spec, None, protocol, operating, "skipped", str(error))
     if chosen is None:
-        return Placed(run.spec, None, protocol, operating, "failed", "no valid threshold on calibration")
-    return Placed(run.spec, chosen, protocol, operating)
+        return Placed(run.spec, None, protocol, operating, "failed", "no valid threshold on calibration", policy)
+    return Placed(run.spec, chosen, protocol, operating, swept=policy)
 
 
 def evaluate(
@@ -181,8 +183,8 @@ def exit_intervals(test: TestTable, metric: Metric) -> list[Interval]:
 
 
 def _curves(placed: Sequence[Placed], test: TestTable, metric: Metric) -> list[TradeOff]:
-    """Exact curves of the policies whose threshold was chosen, each kind of policy once."""
+    """Exact curves of the policies whose threshold a rule was asked for, each kind of policy once."""
     if not metric.additive:
         return []
-    free = {canonical(with_free_knob(p.policy)): p.policy for p in placed if p.policy and p.protocol == "calibration"}
-    return [trade_off(with_free_knob(policy), test, metric) for policy in free.values()]
+    swept = {canonical(free): free for free in (with_free_knob(p.swept) for p in placed if p.swept is not None)}
+    return [trade_off(policy, test, metric) for policy in swept.values()]
