@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from harness import PROTOCOL_VERSION, __version__
-from harness.cache.cell import open_cell
 from harness.cells.plan import CellStatus
 from harness.console import Console
 from harness.errors import UserError, missing_extra
-from harness.evaluate import Evaluation, evaluate
+from harness.evaluate import Evaluation
 from harness.frames import Frames, Measured
 from harness.live_results import LiveFile, read_live
-from harness.plans import chosen_cells, policies_of
+from harness.plans import chosen_cells
+from harness.studies import study
+from harness.subjects import Subject, open_subject
 
 
 def evaluate_cell(entry: CellStatus) -> Evaluation:
@@ -23,10 +25,7 @@ def evaluate_cell(entry: CellStatus) -> Evaluation:
     Raises:
         UserError: the cache is damaged.
     """
-    cell = open_cell(entry.cell.paths.cache)
-    return evaluate(
-        policies_of(entry.cell), cell.test(), cell.calibration(), metric_name=cell.facts.metric
-    )  # fmt: skip
+    return open_subject(entry).evaluation
 
 
 def publish(
@@ -50,23 +49,27 @@ def publish(
     except ImportError as error:
         raise missing_extra("report", error.name or "pandas") from error
     from harness.report.frame import CURVES
+    from harness.report.frame_statistics import check_studies
     from harness.report.tables import console_table
     from harness.report.write import check_frames, write_page, write_plots, write_tables
+    from harness.report.write_statistics import study_sections, write_study_plots, write_study_tables
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
-    rows = _rows(cells, measured, console, known or {})
+    rows, subjects = _rows(cells, measured, console, known or {})
     if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
     curves = pd.DataFrame(rows.curves, columns=list(CURVES.names))
     frames = check_frames(rows.results, curves, rows.exits, rows.histograms)
+    studies = check_studies(asdict(study(subjects, console)))
     console.say("writing tables, plots and the page")
-    files = write_tables(frames, out / "tables") + write_plots(frames, out / "plots")
+    files = write_tables(frames, out / "tables") + write_study_tables(studies, out / "tables")
+    files += write_plots(frames, out / "plots") + write_study_plots(studies, out / "plots")
     _remove_others(files)
     facts: dict[str, object] = {"harness": __version__, "protocol version": PROTOCOL_VERSION}
     if measured is not None:
         facts["timing"] = {"environment": measured.environment, **measured.facts}
-    page = write_page(frames, out / "report.html", facts)
+    page = write_page(frames, out / "report.html", facts, more=study_sections(studies))
     shown = console_table(frames.results)
     console.table("Policies at their operating points, test split", shown.columns, shown.rows)
     return {
@@ -78,17 +81,18 @@ def publish(
 
 def _rows(
     cells: list[CellStatus], measured: LiveFile | None, console: Console, known: Mapping[str, Evaluation]
-) -> Frames:
+) -> tuple[Frames, list[Subject]]:
     from tqdm import tqdm
 
-    frames = Frames()
+    frames, subjects = Frames(), []
     for entry in tqdm(cells, desc="replay", unit="cell", disable=True if console.quiet else None):
         if entry.status != "cached":
             frames.add_without_numbers(entry)
             continue
-        evaluation = known.get(entry.cell.id) or evaluate_cell(entry)
-        frames.add(entry.cell, evaluation, _measured(entry.cell.id, measured))
-    return frames
+        subject = open_subject(entry, known.get(entry.cell.id))
+        subjects.append(subject)
+        frames.add(entry.cell, subject.evaluation, _measured(entry.cell.id, measured))
+    return frames, subjects
 
 
 def _measured(cell: str, file: LiveFile | None) -> Measured:

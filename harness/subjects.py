@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.cache.cell import open_cell
 from harness.cells.plan import Cell, CellStatus
-from harness.evaluate import FINAL, Evaluation, Placed, exit_answers
+from harness.evaluate import FINAL, Evaluation, Placed, evaluate, exit_answers
+from harness.plans import policies_of
 from harness.replay.curve import with_free_knob
 from harness.replay.metrics import Metric
 from harness.replay.replay import Outcome, prepare
@@ -114,18 +115,17 @@ class Subject:
         return static_line(exit_answers(self.test), self.test, self.metric, self.resamples)
 
 
-def open_subjects(cells: Iterable[CellStatus], evaluate: Callable[[CellStatus], Evaluation]) -> list[Subject]:
-    """Open the cached ones among the cells.
+def open_subject(entry: CellStatus, known: Evaluation | None = None) -> Subject:
+    """Open a cached cell and evaluate its policies, unless that was done already.
 
     Raises:
-        UserError: a cache is damaged.
+        UserError: the cache is damaged.
     """
-    subjects = []
-    for entry in cells:
-        if entry.status == "cached":
-            cell = open_cell(entry.cell.paths.cache)
-            subjects.append(Subject(entry.cell, cell.test(), cell.calibration(), evaluate(entry)))
-    return subjects
+    cell = open_cell(entry.cell.paths.cache)
+    test, calibration = cell.test(), cell.calibration()
+    if known is None:
+        known = evaluate(policies_of(entry.cell), test, calibration, metric_name=cell.facts.metric)
+    return Subject(entry.cell, test, calibration, known)
 
 
 def group_of(cell: str) -> str:

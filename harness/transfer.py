@@ -13,7 +13,7 @@ from harness.replay.curve import with_free_knob
 from harness.replay.operating import MatchFinal, parse_operating
 from harness.replay.replay import replay
 from harness.statistics.bootstrap import rng
-from harness.statistics.effects import differences
+from harness.statistics.effects import Effect, differences
 from harness.statistics.selection import chosen_points, point_at
 from harness.statistics.steps import Steps, steps_of
 from harness.subjects import Row, Subject, rounded
@@ -101,9 +101,10 @@ def _against_own(target: Subject, asked: Sequence[tuple[Subject, Placed, ExitPol
         test.n_outputs,
         target.resamples,
     )
+    sign = 1.0 if metric.higher_is_better else -1.0
     final = float(metric.value(target.final.predictions, test.labels, test.n_outputs))
     for (source, placed, _), (there, here), effect in zip(asked, pairs, effects, strict=True):
-        value, low, high = effect.interval()
+        value, low, high = Effect(sign * effect.value, sign * effect.draws).interval()
         yield {
             "cell": target.id,
             "source": source.id,
@@ -112,8 +113,8 @@ def _against_own(target: Subject, asked: Sequence[tuple[Subject, Placed, ExitPol
             "operating": placed.operating,
             "metric": metric.name,
             "n": test.n,
-            "delta_own": rounded(float(metric.value(here.predictions, test.labels, test.n_outputs)) - final),
-            "delta": rounded(float(metric.value(there.predictions, test.labels, test.n_outputs)) - final),
+            "delta_own": rounded(sign * (float(metric.value(here.predictions, test.labels, test.n_outputs)) - final)),
+            "delta": rounded(sign * (float(metric.value(there.predictions, test.labels, test.n_outputs)) - final)),
             "difference": rounded(value),
             "difference_low": rounded(low),
             "difference_high": rounded(high),
@@ -186,7 +187,7 @@ def _size_row(
     test, metric = subject.test, subject.metric
     final = float(metric.value(subject.final.predictions, test.labels, test.n_outputs))
     sign = 1.0 if metric.higher_is_better else -1.0
-    deltas = values[~np.isnan(values)] - final
+    deltas = sign * (values[~np.isnan(values)] - final)
     low, high = np.quantile(deltas, [0.05, 0.95]) if len(deltas) else (math.nan, math.nan)
     some = len(deltas) > 0
     return {
@@ -199,7 +200,7 @@ def _size_row(
         "delta": rounded(float(deltas.mean())) if some else math.nan,
         "delta_q05": rounded(float(low)),
         "delta_q95": rounded(float(high)),
-        "worse": float((sign * deltas < -1e-12).mean()) if some else math.nan,
+        "worse": float((deltas < -1e-12).mean()) if some else math.nan,
         "speedup": rounded(float(np.mean(test.n_exits / exits[~np.isnan(exits)]))) if some else math.nan,
         "no_threshold": float(np.isnan(values).mean()),
     }

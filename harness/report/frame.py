@@ -51,15 +51,18 @@ class FrameSpec:
         return tuple(column.name for column in self.columns)
 
 
-def _texts(**meanings: str) -> tuple[Column, ...]:
+def texts(**meanings: str) -> tuple[Column, ...]:
+    """Give text columns with their meanings."""
     return tuple(Column(name, "text", meaning) for name, meaning in meanings.items())
 
 
-def _numbers(**meanings: str) -> tuple[Column, ...]:
+def numbers(**meanings: str) -> tuple[Column, ...]:
+    """Give number columns with their meanings."""
     return tuple(Column(name, "number", meaning) for name, meaning in meanings.items())
 
 
-def _counts(**meanings: str) -> tuple[Column, ...]:
+def counts(**meanings: str) -> tuple[Column, ...]:
+    """Give columns of whole numbers with their meanings."""
     return tuple(Column(name, "count", meaning) for name, meaning in meanings.items())
 
 
@@ -70,16 +73,16 @@ SOURCES = ("replayed", "live")
 RESULTS = FrameSpec(
     "results",
     (
-        *_texts(protocol_version="version of the rules by which the numbers were made"),
+        *texts(protocol_version="version of the rules by which the numbers were made"),
         Column("protocol", "text", "where the threshold comes from", PROTOCOLS),
-        *_texts(
+        *texts(
             suite="suite the cell belongs to",
             cell="<backbone>.<dataset>.s<seed>",
             backbone="network",
             dataset="data set",
         ),
-        *_counts(seed="seed of the cell"),
-        *_texts(
+        *counts(seed="seed of the cell"),
+        *texts(
             task="classification or regression",
             metric="name of the metric in value",
             policy="canonical policy spec",
@@ -87,9 +90,9 @@ RESULTS = FrameSpec(
             family="family of policies",
         ),
         Column("causal", "flag", "false for a reference that peeks at later exits or at labels"),
-        *_texts(operating="how the threshold was chosen: fixed, match_final(tolerance=0), or – where there is none"),
-        *_counts(n="test samples"),
-        *_numbers(
+        *texts(operating="how the threshold was chosen: fixed, match_final(tolerance=0), or – where there is none"),
+        *counts(n="test samples"),
+        *numbers(
             value="metric on the test split, a fraction where the metric is one",
             low="lower end of its 95 % interval",
             high="upper end of its 95 % interval",
@@ -101,8 +104,8 @@ RESULTS = FrameSpec(
             mean_exit_low="lower end of its 95 % interval",
             mean_exit_high="upper end of its 95 % interval",
         ),
-        *_counts(n_exits="exits of the network"),
-        *_numbers(
+        *counts(n_exits="exits of the network"),
+        *numbers(
             speedup_layers="number of exits / mean exit",
             speedup_macs="MACs of the final exit / mean MACs, heads included",
             speedup_time="time of the bare model / time of the early exit, measured",
@@ -112,12 +115,12 @@ RESULTS = FrameSpec(
             latency_ms_p90="90th percentile of the latency, ms",
             latency_ms_p99="99th percentile of the latency, ms",
         ),
-        *_counts(disagreements="samples that the live run decided otherwise", live_n="samples run live"),
-        *_texts(live_verdict="VALID or INVALID", live_reason="why the timing is invalid"),
-        *_numbers(overhead_percent="time of deciding, % of the bare model's"),
-        *_texts(environment="machine the live run was made on"),
+        *counts(disagreements="samples that the live run decided otherwise", live_n="samples run live"),
+        *texts(live_verdict="VALID or INVALID", live_reason="why the timing is invalid"),
+        *numbers(overhead_percent="time of deciding, % of the bare model's"),
+        *texts(environment="machine the live run was made on"),
         Column("status", "text", "what became of the row", STATUSES),
-        *_texts(reason="why it failed or was skipped"),
+        *texts(reason="why it failed or was skipped"),
         Column("source", "text", "replayed over the cache, or live on the model", SOURCES),
     ),
     ("protocol", "cell", "policy", "operating", "source"),
@@ -125,8 +128,8 @@ RESULTS = FrameSpec(
 CURVES = FrameSpec(
     "curves",
     (
-        *_texts(cell="cell", policy_name="policy", knob="parameter that the curve sweeps"),
-        *_numbers(
+        *texts(cell="cell", policy_name="policy", knob="parameter that the curve sweeps"),
+        *numbers(
             threshold="value of the knob",
             value="metric at this operating point",
             mean_exit="mean exit, 1-based",
@@ -140,9 +143,9 @@ CURVES = FrameSpec(
 EXITS = FrameSpec(
     "exits",
     (
-        *_texts(cell="cell", metric="name of the metric in value"),
-        *_counts(exit="exit, 1-based"),
-        *_numbers(
+        *texts(cell="cell", metric="name of the metric in value"),
+        *counts(exit="exit, 1-based"),
+        *numbers(
             value="metric of that exit alone on the test split",
             low="lower end of its 95 % interval",
             high="upper end of its 95 % interval",
@@ -155,9 +158,9 @@ EXITS = FrameSpec(
 HISTOGRAMS = FrameSpec(
     "histograms",
     (
-        *_texts(cell="cell", policy="canonical policy spec", policy_name="name of the policy alone"),
-        *_counts(exit="exit, 1-based"),
-        *_numbers(share="share of the samples that leave there"),
+        *texts(cell="cell", policy="canonical policy spec", policy_name="name of the policy alone"),
+        *counts(exit="exit, 1-based"),
+        *numbers(share="share of the samples that leave there"),
     ),
     ("cell", "policy", "exit"),
 )
@@ -171,8 +174,20 @@ def check_rows(rows: Rows, columns: FrameSpec) -> pd.DataFrame:
         columns: One of RESULTS, CURVES, EXITS, HISTOGRAMS.
 
     Returns:
+        A new frame as ``typed_rows`` gives it; the order of the rows given does not matter.
+
+    Raises:
+        ReportError: As in ``typed_rows``.
+    """
+    return sort_rows(typed_rows(rows, columns))
+
+
+def typed_rows(rows: Rows, columns: FrameSpec) -> pd.DataFrame:
+    """Check rows against the columns of a frame and give back a typed frame in the order given.
+
+    Returns:
         A new frame with exactly those columns in that order: text as str ("" if undefined), numbers as float64
-        (NaN if undefined), counts as Int64, flags as boolean. The order of the rows given does not matter.
+        (NaN if undefined), counts as Int64, flags as boolean.
 
     Raises:
         ReportError: A column is unknown or missing, a value is of another kind, infinite or outside its closed list,
@@ -190,7 +205,7 @@ def check_rows(rows: Rows, columns: FrameSpec) -> pd.DataFrame:
         {column.name: _typed_column(given[column.name], column, columns) for column in columns.columns}
     )
     _check_key(frame, columns)
-    return sort_rows(frame)
+    return frame
 
 
 def check_cells(rows: Rows, columns: FrameSpec, cells: Iterable[str]) -> pd.DataFrame:

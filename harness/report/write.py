@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,7 +92,12 @@ def write_plots(frames: Frames, folder: Path) -> list[Path]:
 
 
 def write_page(
-    frames: Frames, path: Path, manifest: Mapping[str, object], *, title: str = "Early-exit policies compared"
+    frames: Frames,
+    path: Path,
+    manifest: Mapping[str, object],
+    *,
+    more: Sequence[Section] = (),
+    title: str = "Early-exit policies compared",
 ) -> Path:
     """Write the self-contained page and give its path.
 
@@ -100,6 +105,7 @@ def write_page(
         frames: The checked frames.
         path: Where to write, e.g. ``results/report.html``.
         manifest: What the run was made with; shown at the end, nested mappings flattened.
+        more: Further sections, shown after those of the data sets.
         title: Heading of the page.
     """
     results, curves, exits, histograms = frames.results, frames.curves, frames.exits, frames.histograms
@@ -117,6 +123,7 @@ def write_page(
         sections.append(Section(group, figures, [group_table(results, group)]))
     if len(timed_rows(results)):
         sections.append(Section("Time", [page_figure(time_against_layers(results)[0], _TIME)]))
+    sections += more
     sections.append(Section("All rows", (), [summary_table(results), exits_table(exits)], folded=True))
     page = render_page(sections, console_table(results), manifest, title=title, headline_figures=first)
     return write_text(path, page)
