@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from policies.conformance import check_policy
 from policies.errors import PolicyError
 from policies.evidence import EvidenceTable
 from policies.spec import parse_policy
@@ -130,7 +131,7 @@ def splitee_in_plain_python(confidence, *, offload, threshold, price, explore, s
 @pytest.mark.parametrize("side", [False, True])
 def test_splitee_one_sample_at_a_time(side):
     rng = np.random.default_rng(0)
-    evidence = of_confidences(np.sort(rng.uniform(0.51, 0.999, size=(500, 5)), axis=1))
+    evidence = of_confidences(rng.uniform(0.51, 0.999, size=(500, 5)))
     policy = parse_policy(f"splitee(offload=0.3, side_information={str(side).lower()}, price=0.03, explore=0.3)")
     stream, arms, exits = in_time(policy, evidence)
     confidence = evidence.quantity("confidence")[:, stream.order].T.tolist()
@@ -139,6 +140,11 @@ def test_splitee_one_sample_at_a_time(side):
     )  # fmt: skip
     assert arms == expected
     assert exits == [a + 1 if c[a] >= 0.7 else 5 for a, c in zip(arms, confidence, strict=True)]
+
+
+def test_side_information_does_not_peek():
+    results = check_policy(parse_policy("splitee(side_information=true, explore=0.1, price=0.02)"))
+    assert [f"{r.name}: {r.detail}" for r in results if not r.passed] == []
 
 
 @pytest.mark.parametrize("side", ["true", "false"])
