@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias, cast, get_args, get_origin, get_type_hints
 
 from policies.errors import PolicyError, unknown_name_text
@@ -76,9 +77,15 @@ def domain_of(spec: dataclasses.Field[Any]) -> Domain:
     return cast(Domain, spec.metadata.get(_DOMAIN, Domain()))
 
 
+@cache
+def _hints(policy_class: type) -> dict[str, Any]:
+    """Return the types of a class's fields; resolving them costs more than most rules do, and thousands are built."""
+    return get_type_hints(policy_class)
+
+
 def is_integer(policy_class: type, name: str) -> bool:
     """Whether a parameter takes whole numbers only."""
-    return int in _alternatives(get_type_hints(policy_class)[name])
+    return int in _alternatives(_hints(policy_class)[name])
 
 
 def check_parameters(policy: object) -> None:
@@ -87,7 +94,7 @@ def check_parameters(policy: object) -> None:
     Raises:
         PolicyError: a value has the wrong type or lies outside its domain; names policy, parameter, value and domain.
     """
-    hints = get_type_hints(type(policy))
+    hints = _hints(type(policy))
     for spec in parameter_fields(policy):
         value = getattr(policy, spec.name)
         where = f"{getattr(policy, 'name', type(policy).__name__)}: {spec.name}"
@@ -139,7 +146,7 @@ def describe_parameters(policy_class: type) -> dict[str, dict[str, object]]:
 
     A default of None means that the parameter must be given, or chosen on calibration data.
     """
-    hints = get_type_hints(policy_class)
+    hints = _hints(policy_class)
     described: dict[str, dict[str, object]] = {}
     for spec in parameter_fields(policy_class):
         alternatives = _alternatives(hints[spec.name])
