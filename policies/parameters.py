@@ -94,7 +94,8 @@ def check_parameters(policy: object) -> None:
     Raises:
         PolicyError: a value has the wrong type or lies outside its domain; names policy, parameter, value and domain.
     """
-    hints = _hints(type(policy))
+    policy_class: Any = type(policy)
+    hints = _hints(policy_class)
     for spec in parameter_fields(policy):
         value = getattr(policy, spec.name)
         where = f"{getattr(policy, 'name', type(policy).__name__)}: {spec.name}"
