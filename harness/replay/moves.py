@@ -106,11 +106,7 @@ class Moves:
             return self.sums(np.stack(hits)) / self.table.n
         origin = metric.origin(labels)
         answers = self.answers.ravel()
-        changes = np.flatnonzero(answers[self.cell] != answers[self.origin])  # the other moves change no sum
-        ends, point = np.unique(np.searchsorted(changes, self.ends), return_inverse=True)
-        moves = Moves(
-            self.policy, self.table, self.answers, self.level, self.cell[changes], self.origin[changes], ends
-        )  # fmt: skip
+        moves, point = self.changing(answers)
         width = metric.statistics(self.answers[-1][:1], labels[:1], n_outputs).shape[-1]
         step = max(256, _BLOCK_BYTES // (8 * width))
 
@@ -126,6 +122,18 @@ class Moves:
             start += statistics(resting[first : first + step]).sum(axis=0)
         parts = (metric.from_statistics(sums) for _, sums in moves._running(start, change, step))
         return np.concatenate([np.atleast_1d(part) for part in parts])[point]
+
+    def changing(self, values: NDArray[Any]) -> tuple[Moves, NDArray[np.intp]]:
+        """Return the moves that change a quantity [L + 1, N], and which of the fewer points [P] every point becomes.
+
+        Each has the fastest of the levels that it stands for. Origins are as they were, so a chain of moves may skip.
+        """
+        flat = values.ravel()
+        changes = np.flatnonzero(flat[self.cell] != flat[self.origin])
+        ends, point = np.unique(np.searchsorted(changes, self.ends), return_inverse=True)
+        level = self.level[np.searchsorted(point, np.arange(len(ends)), side="right") - 1]
+        moves = Moves(self.policy, self.table, self.answers, level, self.cell[changes], self.origin[changes], ends)
+        return moves, point
 
     def predictions_at(self, points: Sequence[int] | Ints) -> Iterator[NDArray[Any]]:
         """Yield the predictions [N] at some points, given in ascending order; every array is the caller's own."""

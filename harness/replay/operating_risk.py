@@ -19,7 +19,7 @@ from harness.replay.risk import betting_exceeds, binomial_tail, crc_valid, hoeff
 from policies.base import ExitPolicy
 from policies.table import ExitTable
 
-_BLOCK = 1 << 21  # losses looked at together
+_BLOCK = 1 << 18  # losses looked at together
 _MOST = 4_000_000_000  # losses looked at in all: some minutes
 _SEED = 0
 
@@ -82,6 +82,8 @@ class RiskControl(OperatingRule):
             raise UserError("risk_control: clip bounds squared errors, but the labels are classes: leave it out")
         moves = moves_of(policy, table)
         losses = bounded_losses(table, moves.answers, self.loss, self.clip)
+        if self.method == "ucb":
+            moves, _ = moves.changing(losses)  # of thresholds with the same losses, the fastest
         safe = {"crc": self._crc, "ltt": self._ltt, "ucb": self._ucb}[self.method](moves, losses)
         return None if safe is None else policy_at_level(policy, float(moves.level[safe]))
 

@@ -55,8 +55,10 @@ class OperatingRule(ABC):
             UserError: it is no number, or outside its range.
         """
         value = getattr(self, parameter)
-        allowed = f"between {low:g} and {high:g}" if between else (
-            f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}")  # fmt: skip
+        if between:
+            allowed = f"above {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+        else:
+            allowed = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
         if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
             raise UserError(f"{self.name}: {parameter} is {value!r}, but must be a number, {allowed}")
         if not (low < value < high if between else low <= value <= high):

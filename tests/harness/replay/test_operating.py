@@ -1,52 +1,19 @@
+"""Specs of operating points, and which split they may look at."""
+
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
+from harness.cells.suites import load_suite, suite_names
 from harness.errors import UserError
-from harness.replay.curve import trade_off
 from harness.replay.metrics import find_metric
-from harness.replay.operating import MatchFinal, choose_on, parse_operating
+from harness.replay.operating import OPERATING, MatchFinal, choose_on, parse_operating
 from harness.replay.replay import replay
+from policies.errors import PolicyError
 from policies.spec import parse_policy
 from policies.table import CalibrationTable, TestTable
 
 ACCURACY = find_metric("accuracy")
-
-
-@pytest.mark.parametrize("tolerance", [0.0, 0.01, 0.1])
-@pytest.mark.parametrize("spec", ["max_prob", "entropy", "pabee", "beem_c"])
-def test_match_final_is_the_fastest_valid_point(
-    calibration_table: CalibrationTable, spec: str, tolerance: float
-) -> None:
-    policy = parse_policy(spec)
-    chosen = choose_on(calibration_table, policy, MatchFinal(tolerance), ACCURACY)
-    (outcome,) = replay([chosen], calibration_table)
-    final = (calibration_table.logits[:, -1].argmax(1) == calibration_table.labels).mean()
-    assert (outcome.predictions == calibration_table.labels).mean() >= final - tolerance
-    curve = trade_off(policy, calibration_table, ACCURACY)
-    faster = curve.mean_exit < outcome.mean_exit - 1e-12
-    assert (curve.metric[faster] < final - tolerance).all()
-
-
-def test_zero_tolerance_accepts_exactly_the_last_exits_score(calibration_table: CalibrationTable) -> None:
-    same = CalibrationTable(
-        logits=np.repeat(calibration_table.logits[:, -1:], 4, axis=1), labels=calibration_table.labels
-    )
-    chosen = choose_on(same, parse_policy("max_prob"), MatchFinal(), ACCURACY)
-    assert replay([chosen], same)[0].mean_exit == 1.0
-
-
-def test_no_valid_threshold_is_an_answer() -> None:
-    # sdn answers with the most confident exit where nobody is released: always worse than the last exit here.
-    logits = np.array([[[5, 0], [0, 1]]] * 3, np.float32)
-    table = CalibrationTable(logits=logits, labels=np.array([1, 1, 1]))
-    assert choose_on(table, parse_policy("sdn"), MatchFinal(), ACCURACY) is None
-
-
-def test_never_chosen_on_what_is_reported(test_table: TestTable) -> None:
-    with pytest.raises(UserError, match="CalibrationTable"):
-        choose_on(test_table, parse_policy("max_prob"), MatchFinal(), ACCURACY)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -54,15 +21,81 @@ def test_never_chosen_on_what_is_reported(test_table: TestTable) -> None:
     [
         ("match_finall", "Did you mean 'match_final'"),
         ("match_final(tol=1)", "Allowed: tolerance"),
-        ("match_final(tolerance=-1)", "must be 0 or more"),
+        ("match_final(tolerance=-1)", "tolerance is -1, but must be 0 or more"),
         ("match_final(tolerance=much)", "must be a number"),
+        ("match_final(tolerance=nan)", "must be a number"),
+        ("match_final(tolerance=true)", "must be a number"),
+        ("match_final((", "operating point 'match_final"),
+        ("budget", "give either value"),
+        ("budget(value=2, share=0.5)", "give either value"),
+        ("budget(value=-1)", "value is -1, but must be 0 or more"),
+        ("budget(share=1.5)", "share is 1.5, but must be 0 to 1"),
+        ("budget(value=2, unit=3)", "unit is 3, but must be the name of a cost"),
+        ("exit_quantiles", r"needs a value for q: exit_quantiles\(q=…\)"),
+        ("exit_quantiles(q=0)", "q is 0, but must be above 0"),
+        ("exit_quantiles(q=-2)", "q is -2, but must be above 0"),
+        ("beem_error_rate(mode=both)", "mode is 'both', but must be one of paper, paired"),
+        ("beem_error_rate(search=all)", "search is 'all', but must be one of greedy, joint"),
+        ("risk_control", "needs a value for epsilon"),
+        ("risk_control(epsilon=0)", "epsilon is 0, but must be between 0 and 1"),
+        ("risk_control(epsilon=1.2)", "epsilon is 1.2, but must be between 0 and 1"),
+        ("risk_control(epsilon=0.1, delta=1)", "delta is 1, but must be between 0 and 1"),
+        ("risk_control(epsilon=0.1, delta=-0.1)", "delta is -0.1, but must be between 0 and 1"),
+        ("risk_control(epsilon=0.1, method=cp)", "method is 'cp', but must be one of crc, ucb, ltt"),
+        ("risk_control(epsilon=0.1, clip=0)", "clip is 0, but must be above 0"),
+        ("published(tolerance=-1)", "published: tolerance is -1"),
     ],
 )
 def test_wrong_specs_are_sentences(text: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as caught:
         parse_operating(text)
+    assert "\n" not in str(caught.value)
 
 
-def test_spec_round_trip() -> None:
-    assert str(parse_operating("match_final(tolerance=0.01)")) == "match_final(tolerance=0.01)"
-    assert str(parse_operating("match_final")) == "match_final(tolerance=0)"
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("match_final", "match_final(tolerance=0)"),
+        ("match_final(tolerance=0.01)", "match_final(tolerance=0.01)"),
+        ("budget(value=2)", "budget(unit=layers, value=2)"),
+        ("budget(share=0.5, unit=macs)", "budget(share=0.5, unit=macs)"),
+        ("exit_quantiles(q=1)", "exit_quantiles(q=1)"),
+        ("beem_error_rate", "beem_error_rate(mode=paper, search=greedy)"),
+        ("risk_control(epsilon=0.05)", "risk_control(delta=0.1, epsilon=0.05, loss=gap, method=crc)"),
+        ("published", "published(tolerance=0)"),
+    ],
+)
+def test_spec_round_trip(text: str, canonical: str) -> None:
+    rule = parse_operating(text)
+    assert str(rule) == canonical
+    assert parse_operating(canonical) == rule
+
+
+def test_every_rule_of_every_suite_is_understood() -> None:
+    for name in suite_names():
+        for group in load_suite(name).policies.operating:
+            parse_operating(group.rule)
+
+
+def test_never_chosen_on_what_is_reported(test_table: TestTable) -> None:
+    with pytest.raises(UserError, match="CalibrationTable"):
+        choose_on(test_table, parse_policy("max_prob"), MatchFinal(), ACCURACY)
+
+
+def test_unless_it_is_said_aloud(test_table: TestTable, calibration_table: CalibrationTable) -> None:
+    policy, rule = parse_policy("max_prob"), parse_operating("published")
+    for table in (test_table, calibration_table):
+        with pytest.raises(UserError, match="very split it reports: ask for protocol=published"):
+            choose_on(table, policy, rule, ACCURACY)
+    chosen = choose_on(test_table, policy, rule, ACCURACY, protocol="published")
+    assert chosen == choose_on(test_table, policy, MatchFinal(), ACCURACY, protocol="published")
+    final = (test_table.logits[:, -1].argmax(1) == test_table.labels).mean()
+    assert (replay([chosen], test_table)[0].predictions == test_table.labels).mean() >= final
+
+
+@pytest.mark.parametrize("name", sorted(OPERATING))
+def test_a_policy_without_threshold_has_nothing_to_choose(calibration_table: CalibrationTable, name: str) -> None:
+    needed = {"budget": "(value=2)", "exit_quantiles": "(q=1)", "risk_control": "(epsilon=0.1)"}
+    rule = parse_operating(name + needed.get(name, ""))
+    with pytest.raises((UserError, PolicyError), match="no threshold"):
+        choose_on(calibration_table, parse_policy("final"), rule, ACCURACY, protocol="published")

@@ -58,7 +58,7 @@ def test_beyond_the_highest_readiness_everybody_stays(base: type, sign: str) -> 
 
 def test_a_knob_is_needed_and_for_some_rules_one_number_an_exit() -> None:
     require_per_exit(parse_policy("max_prob"), "beem_error_rate")
-    with pytest.raises(PolicyError, match="pabee: .* patience is one number for all"):
+    with pytest.raises(PolicyError, match=r"pabee: .* patience is one number for all"):
         require_per_exit(parse_policy("pabee"), "beem_error_rate")
     with pytest.raises(PolicyError, match="nothing that budget could choose"):
         require_knob(parse_policy("final"), "budget")
