@@ -9,6 +9,8 @@ import sys
 
 def main() -> int:
     """Run the command line and return the exit code of DESIGN: 0, 1, 2, 3, 4, 5 or 130."""
+    # Small matrices gain nothing from several threads, and sums then do not depend on their number. Torch has its own.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from harness.cli import app
 
     try:

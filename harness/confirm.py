@@ -26,7 +26,7 @@ from policies.spec import canonical, parse_policy
 if TYPE_CHECKING:
     from harness.live.confirm import LiveReport
 
-SECONDS_A_CELL = 25.0
+SECONDS_A_CELL = 20.0
 _FINAL = PolicyRun("final")
 _OPEN_THRESHOLD = "match_final(tolerance=0)"
 
@@ -76,9 +76,9 @@ def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, con
 
 
 def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, device: str, console: Console) -> None:
-    """Confirm every policy of an evaluated cell, keep the raw times in the run's folder, save the rows."""
-    outcomes = {s.outcome.spec: s.outcome for s in evaluation.scored if s.outcome is not None}
-    able = [o for o in outcomes.values() if o.policy.causal and not o.policy.online]
+    """Confirm the core policies of an evaluated cell, keep the raw times in the run's folder, save the rows."""
+    core = {s.outcome.spec: s.outcome for s in evaluation.scored if s.outcome is not None and s.placed.is_core}
+    able = [outcome for outcome in core.values() if outcome.policy.causal and not outcome.policy.online]
     console.say(f"live: {cell.id}, {len(able)} policies")
     report = _run(cell, able, LiveOptions(device=device), seconds=SECONDS_A_CELL, quiet=console.quiet)
     _tell(report, cell, console)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from harness.cells.suites import PolicyRun
 from harness.errors import UserError
 from harness.replay.curve import TradeOff, trade_off, with_free_knob
 from harness.replay.metrics import Metric, find_metric
-from harness.replay.operating import choose_on, parse_operating
+from harness.replay.operating import choose_on, parse_operating, require_protocol
 from harness.replay.replay import Outcome, prepare, replay
 from harness.statistics.intervals import Interval, metric_intervals
 from harness.statistics.judge import UNDEFINED, Judgement, judge, resamples_of
@@ -40,6 +40,7 @@ class Placed:
         status: ok, skipped (does not apply here) or failed.
         reason: one sentence; empty when ok.
         swept: the fitted policy whose threshold a rule was asked for, valid or not: its curve is drawn.
+        is_core: whether it belongs to the policies that are confirmed live and studied in depth.
     """
 
     asked: str
@@ -49,6 +50,7 @@ class Placed:
     status: Status = "ok"
     reason: str = ""
     swept: ExitPolicy | None = None
+    is_core: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,10 @@ def place(
 ) -> list[Placed]:
     """Fit every policy and put it at its operating point; what cannot be done becomes a visible row."""
     placed: list[Placed] = []
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for run in runs:
-        entry = _placed(run, test, calibration, metric=metric)
-        key = (entry.asked if entry.policy is None else canonical(entry.policy), entry.operating)
+        entry = replace(_placed(run, test, calibration, metric=metric), is_core=run.live)
+        key = (entry.asked if entry.policy is None else canonical(entry.policy), entry.operating, entry.protocol)
         if key not in seen:
             seen.add(key)
             placed.append(entry)
@@ -102,21 +104,25 @@ def place(
 def _placed(run: PolicyRun, test: TestTable, calibration: CalibrationTable | None, *, metric: Metric) -> Placed:
     policy = parse_policy(run.spec)
     rule = None if run.rule is None else parse_operating(run.rule)
-    protocol: Protocol = "calibration" if rule is not None else "none" if policy.knob is None else "fixed"
+    protocol: Protocol = run.protocol if rule is not None else "none" if policy.knob is None else "fixed"
     operating = str(rule) if rule is not None else "–" if policy.knob is None else "fixed"
+    if rule is not None:
+        require_protocol(rule, run.protocol)
+    picked_on = test if run.protocol == "published" else calibration
     try:
         policy.check(test)
-        if calibration is None and (rule is not None or policy.learns()):
+        if (rule is not None and picked_on is None) or (calibration is None and policy.learns()):
             return Placed(run.spec, None, protocol, operating, "skipped", "the cell has no calibration split")
         policy = prepare(policy, test, calibration)
-        if rule is None or calibration is None:
+        if rule is None or picked_on is None:
             policy.require_ready()
             return Placed(run.spec, policy, protocol, operating)
-        chosen = choose_on(calibration, policy, rule, metric)
+        chosen = choose_on(picked_on, policy, rule, metric, protocol=run.protocol)
     except (PolicyError, UserError) as error:
         return Placed(run.spec, None, protocol, operating, "skipped", str(error))
     if chosen is None:
-        return Placed(run.spec, None, protocol, operating, "failed", "no valid threshold on calibration", policy)
+        split = "the reported split" if run.protocol == "published" else "calibration"
+        return Placed(run.spec, None, protocol, operating, "failed", f"no valid threshold on {split}", policy)
     return Placed(run.spec, chosen, protocol, operating, swept=policy)
 
 
@@ -183,8 +189,7 @@ def exit_intervals(test: TestTable, metric: Metric) -> list[Interval]:
 
 
 def _curves(placed: Sequence[Placed], test: TestTable, metric: Metric) -> list[TradeOff]:
-    """Exact curves of the policies whose threshold a rule was asked for, each kind of policy once."""
-    if not metric.additive:
-        return []
-    swept = {canonical(free): free for free in (with_free_knob(p.swept) for p in placed if p.swept is not None)}
+    """Exact curves of the core policies whose threshold a rule was asked for, each kind of policy once."""
+    core = [with_free_knob(entry.swept) for entry in placed if entry.swept is not None and entry.is_core]
+    swept = {canonical(policy): policy for policy in core}
     return [trade_off(policy, test, metric) for policy in swept.values()]

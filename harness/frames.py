@@ -39,7 +39,8 @@ class Frames:
         for scored in evaluation.scored:
             self.results.append(_result(cell, evaluation, scored, live))
         # The same policy may be asked for at a fixed value and be chosen on calibration; it leaves at the same exits.
-        once = {scored.judgement.spec: scored for scored in evaluation.scored if scored.judgement is not None}
+        core = [s for s in evaluation.scored if s.judgement is not None and s.placed.is_core]
+        once = {scored.judgement.spec: scored for scored in core if scored.judgement is not None}
         for scored in once.values():
             self.histograms.extend(_histogram(cell, scored))
         self.curves.extend(_curves(cell, evaluation))

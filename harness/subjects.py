@@ -15,7 +15,7 @@ from harness.evaluate import FINAL, Evaluation, Placed, evaluate, exit_answers
 from harness.plans import policies_of
 from harness.replay.curve import with_free_knob
 from harness.replay.metrics import Metric
-from harness.replay.replay import Outcome, prepare
+from harness.replay.replay import Outcome
 from harness.statistics.area import Line, lines, static_line
 from harness.statistics.bootstrap import Resamples, seed_of
 from harness.statistics.effects import Effect
@@ -23,7 +23,7 @@ from harness.statistics.judge import resamples_of
 from harness.statistics.seeds import over_groups, over_seeds
 from harness.statistics.steps import Steps, steps_of
 from policies.base import ExitPolicy
-from policies.spec import canonical, parse_policy
+from policies.spec import canonical
 from policies.table import CalibrationTable, TestTable
 
 ALL = "all data sets"
@@ -79,22 +79,18 @@ class Subject:
         return next(s.outcome for s in self.evaluation.scored if s.outcome is not None and s.outcome.spec == FINAL)
 
     def chosen(self) -> list[Placed]:
-        """The policies whose threshold a rule chose on calibration, and that are there."""
-        placed = (scored.placed for scored in self.evaluation.scored)
+        """The core policies whose threshold a rule chose on calibration, and that are there."""
+        placed = (scored.placed for scored in self.evaluation.scored if scored.placed.is_core)
         return [entry for entry in placed if entry.policy is not None and entry.protocol == "calibration"]
 
     def free(self) -> dict[str, ExitPolicy]:
-        """The fitted policies whose threshold a rule chooses, by spec without threshold, chosen or not."""
-        found: dict[str, ExitPolicy] = {}
-        for scored in self.evaluation.scored:
-            placed = scored.placed
-            if placed.protocol != "calibration" or placed.asked in found:
-                continue
-            if placed.policy is not None:
-                found[placed.asked] = with_free_knob(placed.policy)
-            elif placed.status == "failed":  # it runs here, but no threshold was valid
-                found[placed.asked] = prepare(parse_policy(placed.asked), self.test, self.calibration)
-        return found
+        """The fitted policies that a rule chooses a threshold for, by spec without it, whether or not one was valid."""
+        placed = (scored.placed for scored in self.evaluation.scored)
+        return {entry.asked: with_free_knob(entry.swept) for entry in placed if entry.swept is not None}
+
+    def core(self) -> list[str]:
+        """The specs of ``free`` that are studied in depth."""
+        return [s.placed.asked for s in self.evaluation.scored if s.placed.swept is not None and s.placed.is_core]
 
     def steps_of(self, policy: ExitPolicy) -> Steps:
         """The exact curve of a fitted policy on the test split, taken apart."""

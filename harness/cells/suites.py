@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import resources
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from harness.errors import UserError, unknown_name
 from policies.errors import PolicyError
 
 Scalar = bool | int | float | str
+Protocol = Literal["calibration", "published"]
 _NAME = r"^[a-z0-9][a-z0-9_-]*$"
 
 
@@ -85,15 +86,19 @@ class CellGroup(Spec):
 
 
 class OperatingGroup(Spec):
-    """Policies whose threshold is chosen on calibration.
+    """Policies that get their operating point in one way.
 
     Attributes:
-        rule: How, e.g. ``match_final(tolerance=0)``.
-        policies: Specs without their threshold.
+        rule: How a threshold is chosen on calibration, e.g. ``match_final(tolerance=0)``; None: the specs are complete.
+        policies: Specs, without their threshold where a rule chooses it.
+        live: Whether they are confirmed on the real networks too; the long tail of a catalogue is only replayed.
+        protocol: ``published`` picks on the reported split instead, as papers do, and says so in every table.
     """
 
-    rule: str
+    rule: str | None = None
     policies: tuple[str, ...] = Field(min_length=1)
+    live: bool = True
+    protocol: Protocol = "calibration"
 
 
 class PolicyChoice(Spec):
@@ -102,7 +107,7 @@ class PolicyChoice(Spec):
     Attributes:
         static_exits: Run ``fixed(exit=k)`` for every exit k.
         fixed: Complete policy specs, run as they are (published values).
-        operating: Policies whose threshold is chosen on calibration, by rule.
+        operating: Policies by how they get their operating point.
     """
 
     static_exits: bool = True
@@ -137,11 +142,15 @@ class PolicyRun(NamedTuple):
 
     Attributes:
         spec: Canonical policy spec.
-        rule: How its threshold is chosen on calibration; None: it has one.
+        rule: How its threshold is chosen on calibration; None: it has one, or needs none.
+        live: Whether it is confirmed on the real network.
+        protocol: Where the rule picks, see ``OperatingGroup``.
     """
 
     spec: str
     rule: str | None = None
+    live: bool = True
+    protocol: Protocol = "calibration"
 
 
 def suite_names() -> tuple[str, ...]:
@@ -183,10 +192,13 @@ def suite_policies(suite: SuiteSpec, n_exits: int) -> tuple[PolicyRun, ...]:
     """
     choice = suite.policies
     static = [f"fixed(exit={exit_number})" for exit_number in range(1, n_exits + 1)] if choice.static_exits else []
-    asked: list[tuple[str, str, str | None]] = [("static_exits", text, None) for text in static]
-    asked += [("fixed", text, None) for text in choice.fixed]
-    asked += [("operating", text, group.rule) for group in choice.operating for text in group.policies]
-    runs = (PolicyRun(_canonical(text, suite.name, key), rule) for key, text, rule in asked)
+    runs = [PolicyRun(_canonical(text, suite.name, "static_exits")) for text in static]
+    runs += [PolicyRun(_canonical(text, suite.name, "fixed")) for text in choice.fixed]
+    for group in choice.operating:
+        runs += [
+            PolicyRun(_canonical(text, suite.name, "operating"), group.rule, group.live, group.protocol)
+            for text in group.policies
+        ]
     return tuple(dict.fromkeys(runs))
 
 

@@ -51,13 +51,13 @@ def few(skipped):
 GOLDEN = """\
 # cnn6.digits (400 test samples)
 
-| policy                       | threshold by              | accuracy (%) [95 %]   | vs final   | mean exit   | layers ×   | MACs ×   | time ×   | p50 ms   | ≠ replay   | seeds   | note                               |
-|:-----------------------------|:--------------------------|:----------------------|:-----------|:------------|:-----------|:---------|:---------|:---------|:-----------|:--------|:-----------------------------------|
-| `final`                      | –                         | 95.0 [92.5, 96.8]     | reference  | 6.00        | 1.00       | 1.00     | –        | –        | –          | 1       |                                    |
-| `entropy(threshold=0.3)`     | match\\_final(tolerance=0) | 90.0 [87.0, 92.0]     | -5.0 -     | 1.50        | 4.00       | 3.50     | –        | –        | –          | 1       | time INVALID: the machine was busy |
-| `max_prob(threshold=0.8123)` | match\\_final(tolerance=0) | **95.5 [93.0, 97.0]** | +0.5 \\~    | 3.00        | **2.00**   | 1.90     | 1.50     | 2.12     | 0/400      | 1       |                                    |
-| `oracle`                     | –                         | 99.0 [97.0, 100.0]    | +4.0 +     | 1.20        | 5.00       | 4.50     | –        | –        | –          | 1       | peeks                              |
-| –                            | –                         | –                     | –          | –           | –          | –        | –        | –        | –          | s1      | skipped: the weights are not installed |
+| policy | threshold by | accuracy (%) [95 %] | vs final | mean exit | layers × | MACs × | time × | p50 ms | ≠ replay | seeds | note |
+|:---|:---|:---|:---|:---|:---|:---|:---|:---|:---|:---|:---|
+| `final` | – | 95.0 [92.5, 96.8] | reference | 6.00 | 1.00 | 1.00 | – | – | – | 1 | |
+| `entropy(threshold=0.3)` | match\\_final(tolerance=0) | 90.0 [87.0, 92.0] | -5.0 - | 1.50 | 4.00 | 3.50 | – | – | – | 1 | time INVALID: the machine was busy |
+| `max_prob(threshold=0.8123)` | match\\_final(tolerance=0) | **95.5 [93.0, 97.0]** | +0.5 \\~ | 3.00 | **2.00** | 1.90 | 1.50 | 2.12 | 0/400 | 1 | |
+| `oracle` | – | 99.0 [97.0, 100.0] | +4.0 + | 1.20 | 5.00 | 4.50 | – | – | – | 1 | peeks |
+| – | – | – | – | – | – | – | – | – | – | s1 | skipped: the weights are not installed |
 """  # noqa: E501
 
 
