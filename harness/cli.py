@@ -19,6 +19,7 @@ from harness.options import (
     Only,
     Out,
     Policies,
+    ProtocolOption,
     Quiet,
     ReuseOption,
     Seed,
@@ -137,17 +138,18 @@ def replay(
     operating: Annotated[
         str, typer.Option("--operating", help="How a threshold that is left open is chosen on the calibration table.")
     ] = "match_final(tolerance=0)",
+    protocol: ProtocolOption = "calibration",
     decisions: Annotated[Path | None, typer.Option("--decisions", help="Folder for the exit of every sample.")] = None,
     metric: MetricOption = None,
     regret: Annotated[bool, typer.Option("--regret", help="Also the regret of online policies (20 orders).")] = False,
     json: Json = False,
 ) -> None:
     """Replay policies over a table of logits, yours or ours; needs no model."""
-    from harness.tables import replay_table
+    from harness.tables import Choosing, replay_table
 
     replay_table(
-        table, policy, calibration=calibration, operating=operating, decisions=decisions, metric=metric,
-        with_regret=regret, console=Console(as_json=json),
+        table, policy, calibration=calibration, choosing=Choosing(operating, protocol), decisions=decisions,
+        metric=metric, with_regret=regret, console=Console(as_json=json),
     )  # fmt: skip
 
 
@@ -157,13 +159,20 @@ def curve(
     policy: Annotated[str, typer.Option("--policy", "-p", help="Policy name, or spec without its threshold.")],
     *,
     calibration: Calibration = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", help="Values of another parameter, e.g. 'patience=1,2,3'; prints the front of all."),
+    ] = None,
     metric: MetricOption = None,
     json: Json = False,
 ) -> None:
     """Print every distinct operating point of one policy: threshold, metric, mean exit."""
-    from harness.tables import curve_table
+    from harness.tables import curve_table, front_table
 
-    curve_table(table, policy, calibration=calibration, metric=metric, console=Console(as_json=json))
+    if grid:
+        front_table(table, policy, grid, calibration=calibration, metric=metric, console=Console(as_json=json))
+    else:
+        curve_table(table, policy, calibration=calibration, metric=metric, console=Console(as_json=json))
 
 
 @app.command()

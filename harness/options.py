@@ -25,6 +25,10 @@ Reuse = Literal["missing", "always", "never"]
 ReuseOption = Annotated[
     Reuse, typer.Option("--reuse", help="missing: compute what is absent; always: compute nothing; never: all anew.")
 ]
+ProtocolOption = Annotated[
+    Literal["calibration", "published"],
+    typer.Option("--protocol", help="published: pick thresholds on the reported table, as papers do; rows say so."),
+]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 Only = Annotated[str | None, typer.Option("--only", help="Pattern on the cell name, e.g. 'cnn6.*'.")]
 Suite = Annotated[list[str] | None, typer.Option("--suite", help="Suite to run; may be repeated.")]

@@ -4,23 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.cache.import_ import CalibrationShare, import_table
-from harness.cache.store import read_table, write_decisions
+from harness.cache.store import names_its_samples, read_table, write_decisions
 from harness.console import Console
 from harness.errors import UserError
 from harness.replay.curve import trade_off, with_free_knob
+from harness.replay.front import front, parse_grid
 from harness.replay.metrics import Metric, find_metric, metrics_for
-from harness.replay.operating import choose_on, parse_operating
+from harness.replay.operating import OperatingRule, Protocol, choose_on, parse_operating, require_protocol
 from harness.replay.regret import SHUFFLES, regret
 from harness.replay.replay import prepare, replay
-from harness.statistics.judge import Judgement, judge, metrics_of
+from harness.statistics.judge import UNDEFINED, Judgement, judge, metrics_of
 from policies.base import ExitPolicy
-from policies.spec import canonical, parse_policy
+from policies.spec import canonical, parse_policy, split_spec
 from policies.table import CalibrationTable, ExitTable, TestTable
+
+
+class Choosing(NamedTuple):
+    """How thresholds that are left open are chosen.
+
+    Attributes:
+        operating: rule.
+        protocol: split the rule looks at.
+    """
+
+    operating: str = "match_final(tolerance=0)"
+    protocol: Protocol = "calibration"
+
+
+class _Entry(NamedTuple):
+    """A policy that was asked for: ready, or why it is not, and where its threshold comes from."""
+
+    policy: ExitPolicy
+    operating: str
+    protocol: str
+    reason: str = ""
 
 
 def replay_table(
@@ -28,40 +50,39 @@ def replay_table(
     specs: Sequence[str],
     *,
     calibration: Path | None,
-    operating: str,
+    choosing: Choosing,
     decisions: Path | None,
     metric: str | None,
     with_regret: bool = False,
     console: Console,
 ) -> None:
-    """Replay policies over a table file and print what they do.
+    """Replay policies over a table file and print what they do; one without a valid threshold is a row that says so.
 
     Raises:
-        UserError: no policy was asked for, or calibration and test do not belong together.
+        UserError: no policy was asked for, calibration and test do not belong together or share samples, or thresholds
+            are to be picked on the reported table without ``protocol=published``.
         PolicyError: a spec or a table is wrong, or a policy lacks calibration data.
     """
     if not specs:
         raise UserError("no policy was given: add --policy SPEC, e.g. --policy 'max_prob(threshold=0.9)'")
     asked = [parse_policy(spec) for spec in specs]  # every spec is checked before anything is read
-    rule = parse_operating(operating)
-    table, known = _read_pair(path, calibration)
+    rule = parse_operating(choosing.operating)
+    require_protocol(rule, choosing.protocol)
+    table, known = _read_pair(path, calibration, disjoint=choosing.protocol != "published")
     main = main_metric(table, metric)
-    ready = []
-    for policy in asked:
-        policy = prepare(policy, table, known)
-        if policy.knob is not None and policy.level is None:
-            if known is None:
-                policy.require_ready()
-            else:
-                policy = choose_on(known, policy, rule, main) or _no_threshold(policy, operating)
-        ready.append(policy)
+    picked_on = table if choosing.protocol == "published" else known
+    entries = [_entry(prepare(policy, table, known), picked_on, rule, main, choosing.protocol) for policy in asked]
+    ready = [entry.policy for entry in entries if not entry.reason]
     outcomes = replay(ready, table)
     reported = metrics_of(table)
     if main not in reported:
         reported.append(main)
-    rows = [_row(j, table) for j in judge(outcomes, table, reported)]
+    judged = iter([_row(j, table) for j in judge(outcomes, table, reported)])
+    rows = [_empty_row(entry, table, reported) if entry.reason else next(judged) for entry in entries]
+    for row, entry in zip(rows, entries, strict=True):
+        row |= {"operating": entry.operating, "protocol": entry.protocol, "reason": entry.reason}
     if with_regret:
-        _add_regret(rows, ready, table)
+        _add_regret([row for row in rows if not row["reason"]], ready, table)
     if decisions is not None:
         for outcome in outcomes:
             write_decisions(decisions, outcome.exits, outcome.predictions, outcome.spec)
@@ -70,7 +91,7 @@ def replay_table(
     shown = []
     for row in rows:
         value = row["metrics"][main.name]
-        interval = f"{value.low:.4f}..{value.high:.4f}"
+        interval = row["reason"] or f"{value.low:.4f}..{value.high:.4f}"
         if "risk" in row["metrics"] and main.name != "risk":  # it need not answer, so the main metric is undefined
             interval = "risk {risk.value:.4f} at coverage {coverage.value:.4f}".format(**row["metrics"])
         shown.append([row["policy"], value.value, interval, row["mean_exit"], row["speedup_layers"]])
@@ -105,7 +126,43 @@ def curve_table(path: Path, spec: str, *, calibration: Path | None, metric: str 
     rows = list(zip(threshold, curve.metric, curve.mean_exit, table.n_exits / curve.mean_exit, strict=True))
     columns = [str(policy.knob), main.name, "mean exit", "speed-up (layers)"]
     step = max(1, len(rows) // 40)
-    title = f"{canonical(policy)}: {len(rows)} operating points" + (f", every {step}th shown" if step > 1 else "")
+    title = f"{canonical(policy)}: {curve.n_distinct} operating points"
+    title += f", {main.name} at {len(curve)} of them" if len(curve) < curve.n_distinct else ""
+    console.show(data, title + (f", every {step}th shown" if step > 1 else ""), columns, rows[::step])
+
+
+def front_table(
+    path: Path, spec: str, grid: Sequence[str], *, calibration: Path | None, metric: str | None, console: Console
+) -> None:
+    """Print the points of a policy with several parameters that no other of its points beats.
+
+    Raises:
+        UserError: the grid is malformed or names the threshold.
+        PolicyError: the spec or the table is wrong, or the policy lacks calibration data.
+    """
+    values = parse_grid(grid)
+    table, known = _read_pair(path, calibration)
+    main = main_metric(table, metric)
+    found = front(spec, values, table, main, calibration=known)
+    specs = [canonical(policy) for policy in found.policies]
+    of_point = [specs[member] for member in found.member]
+    data = {
+        "policy": split_spec(spec)[0],
+        "grid": values,
+        "knob": found.policies[0].knob,
+        "metric_name": main.name,
+        "n": table.n,
+        "policies": of_point,
+        "threshold": found.threshold,
+        "metric": found.metric,
+        "mean_exit": found.mean_exit,
+    }
+    data |= {f"mean_{unit}": cost for unit, cost in found.costs.items() if unit != "layers"}
+    speedup = table.n_exits / found.mean_exit
+    rows = list(zip(of_point, found.threshold, found.metric, found.mean_exit, speedup, strict=True))
+    step = max(1, len(rows) // 40)
+    title = f"front of {len(specs)} policies: {len(rows)} points" + (f", every {step}th shown" if step > 1 else "")
+    columns = ["policy", str(data["knob"] or "–"), main.name, "mean exit", "speed-up (layers)"]
     console.show(data, title, columns, rows[::step])
 
 
@@ -136,7 +193,9 @@ def main_metric(table: ExitTable, name: str | None) -> Metric:
     return metric
 
 
-def _read_pair(path: Path, calibration: Path | None) -> tuple[TestTable, CalibrationTable | None]:
+def _read_pair(
+    path: Path, calibration: Path | None, *, disjoint: bool = True
+) -> tuple[TestTable, CalibrationTable | None]:
     table = read_table(path, TestTable)
     if calibration is None:
         return table, None
@@ -150,14 +209,31 @@ def _read_pair(path: Path, calibration: Path | None) -> tuple[TestTable, Calibra
                 f"'{path}' has {ours} {what} and '{calibration}' has {theirs}: "
                 "calibration and reported table must come from the same network"
             )
+    shared = np.intersect1d(table.sample_ids, known.sample_ids)
+    if disjoint and len(shared) and names_its_samples(path) and names_its_samples(calibration):
+        raise UserError(
+            f"'{path}' and '{calibration}' share {len(shared)} sample ids (e.g. {shared[0]}): nothing may be tuned on "
+            "what is reported; give samples of their own ids, or leave sample_ids out of files whose ids mean nothing"
+        )
     return table, known
 
 
-def _no_threshold(policy: ExitPolicy, operating: str) -> ExitPolicy:
-    raise UserError(
-        f"{policy.name}: no threshold is valid under {operating} on the calibration table: "
-        "allow a larger tolerance, or give a threshold"
-    )
+def _entry(
+    policy: ExitPolicy, picked_on: ExitTable | None, rule: OperatingRule, metric: Metric, protocol: Protocol
+) -> _Entry:
+    """Put a fitted policy at its operating point."""
+    if policy.knob is None:
+        return _Entry(policy, "–", "none")
+    if policy.level is not None:
+        return _Entry(policy, "fixed", "fixed")
+    if picked_on is None:
+        policy.require_ready()
+        return _Entry(policy, "fixed", "fixed")
+    chosen = choose_on(picked_on, policy, rule, metric, protocol=protocol)
+    if chosen is None:
+        where = "the reported table" if protocol == "published" else "the calibration table"
+        return _Entry(policy, str(rule), protocol, f"no threshold is valid under {rule} on {where}")
+    return _Entry(chosen, str(rule), protocol)
 
 
 def _add_regret(rows: Sequence[dict[str, Any]], policies: Sequence[ExitPolicy], table: ExitTable) -> None:
@@ -174,6 +250,17 @@ def _add_regret(rows: Sequence[dict[str, Any]], policies: Sequence[ExitPolicy], 
             "mean": found.mean[np.array(times) - 1],
             "sd": found.sd[np.array(times) - 1],
         }
+
+
+def _empty_row(entry: _Entry, table: ExitTable, metrics: Sequence[Metric]) -> dict[str, Any]:
+    unknown = dict.fromkeys(("mean_exit", "mean_exit_interval", "speedup_layers", "exit_histogram"))
+    return {
+        "policy": canonical(entry.policy),
+        "n": table.n,
+        "metrics": {metric.name: UNDEFINED for metric in metrics},
+        **unknown,
+        **{f"speedup_{unit}": None for unit in sorted(table.costs) if unit != "layers"},
+    }
 
 
 def _row(judgement: Judgement, table: ExitTable) -> dict[str, Any]:

@@ -64,6 +64,15 @@ def read_table(path: Path | str, kind: type[TableT]) -> TableT:
         raise UserError(f"'{path}': {error}") from error
 
 
+def names_its_samples(path: Path | str) -> bool:
+    """Return whether a table file gives sample ids of its own, which then mean something in other files too.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    return "sample_ids" in read_tensors(Path(path)).tensors
+
+
 def write_table(path: Path | str, table: ExitTable) -> str:
     """Write a table atomically; equal tables give equal bytes.
 
