@@ -6,7 +6,6 @@ between the two protocols is what that flatters.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,7 +22,6 @@ from harness.statistics.selection import chosen_points
 from harness.statistics.steps import Steps
 from harness.subjects import Row, Subject, pooled, pooled_means, rounded
 from policies.base import ExitPolicy
-from policies.table import CalibrationTable, TestTable
 
 _RESAMPLES = 200
 _MOST_SAMPLES = 20_000  # beyond, what is looked for is smaller than what a table shows
@@ -78,12 +76,7 @@ def published(subject: Subject, placed: Placed) -> ExitPolicy | None:
     if placed.policy is None:
         return None
     rule = parse_operating(placed.operating)
-    return choose_on(as_calibration(subject.test), with_free_knob(placed.policy), rule, subject.metric)
-
-
-def as_calibration(test: TestTable) -> CalibrationTable:
-    """Return a reported split in the role of the calibration split, which is what the leak is."""
-    return CalibrationTable(**{spec.name: getattr(test, spec.name) for spec in dataclasses.fields(test)})
+    return choose_on(subject.test, with_free_knob(placed.policy), rule, subject.metric, protocol="published")
 
 
 def _of_cell(subject: Subject) -> list[tuple[Leak, Row]]:

@@ -101,16 +101,18 @@ def rank_rows(subjects: Sequence[Subject], areas: Mapping[str, Mapping[str, Area
     """Yield one row a policy and quantity that policies are ranked by.
 
     A block is a data set on a network; its seeds are averaged first, since they are no independent data sets. Only
-    classification counts, and only policies with a value on every block.
+    classification counts, and only core policies with a value on every block: many policies on few data sets rank
+    nothing.
     """
     groups: dict[str, list[Mapping[str, Areas]]] = {}
     for subject in subjects:
         if subject.test.task == "classification" and areas[subject.id]:
-            groups.setdefault(subject.group, []).append(areas[subject.id])
+            core = {spec: found for spec, found in areas[subject.id].items() if spec in subject.core()}
+            groups.setdefault(subject.group, []).append(core)
     everywhere = [
         policy
         for policy in dict.fromkeys(spec for cells in groups.values() for cell in cells for spec in cell)
-        if policy != STATIC and all(policy in cell for cells in groups.values() for cell in cells)
+        if all(policy in cell for cells in groups.values() for cell in cells)
     ]
     for by in RANKED_BY:
         values = np.array(

@@ -23,7 +23,7 @@ from policies.table import CalibrationTable
 
 SIZES = (50, 100, 200, 500, 1000, 2000, 5000)
 """Calibration-set sizes; a cell has those below its own size, and its own."""
-REPEATS = 200
+REPEATS = 100
 REPEATS_LEARNED = 20
 """For policies that learn: they are fitted anew on every subsample."""
 _KINDS = ("seed", "data set", "network")

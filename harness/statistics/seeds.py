@@ -49,8 +49,8 @@ def over_seeds(effects: Sequence[Effect], *, seed: int) -> Effect:
     spread = float(values.var(ddof=1))
     kept = np.sqrt(max(0.0, 1.0 - noise / spread)) if spread > 0 else 0.0
     factor = float(t.ppf(0.975, n_seeds - 1)) / normal_quantile(0.95)
-    drawn = rng("seeds", seed).multinomial(n_seeds - 1, np.full(n_seeds, 1.0 / n_seeds), size=draws.shape[1])
-    return Effect(mean, mean + shared + factor * kept * (drawn @ values / (n_seeds - 1) - mean))
+    drawn = values[rng("seeds", seed).integers(0, n_seeds, size=(draws.shape[1], n_seeds - 1))].mean(axis=1)
+    return Effect(mean, mean + shared + factor * kept * (drawn - mean))
 
 
 def over_groups(effects: Sequence[Effect]) -> Effect:
