@@ -17,6 +17,7 @@ from harness.options import (
     Listing,
     MetricOption,
     Only,
+    Operating,
     Out,
     Policies,
     ProtocolOption,
@@ -135,9 +136,7 @@ def replay(
     policy: Policies,
     *,
     calibration: Calibration = None,
-    operating: Annotated[
-        str, typer.Option("--operating", help="How a threshold that is left open is chosen on the calibration table.")
-    ] = "match_final(tolerance=0)",
+    operating: Operating = "match_final(tolerance=0)",
     protocol: ProtocolOption = "calibration",
     decisions: Annotated[Path | None, typer.Option("--decisions", help="Folder for the exit of every sample.")] = None,
     metric: MetricOption = None,
@@ -182,6 +181,7 @@ def live(
     *,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples a batch.")] = 1,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N test samples.")] = None,
+    operating: Operating = "match_final(tolerance=0)",
     device: Device = "cpu",
     out: Out = RESULTS,
     json: Json = False,
@@ -191,7 +191,7 @@ def live(
     from harness.confirm import LiveOptions, live_cell
     from harness.plans import find_cell
 
-    options = LiveOptions(batch_size=batch_size, limit=limit, device=device)
+    options = LiveOptions(batch_size=batch_size, limit=limit, device=device, operating=operating)
     rows = live_cell(find_cell(cell, out), policy, options, Console(quiet=quiet, as_json=json))
     _exit(5 if any(row["verdict"] == "INVALID" for row in rows) else 0)
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SECONDS_A_CELL = 20.0
 _FINAL = PolicyRun("final")
-_OPEN_THRESHOLD = "match_final(tolerance=0)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,7 @@ class LiveOptions:
     batch_size: int = 1
     limit: int | None = None
     device: str = "cpu"
+    operating: str = "match_final(tolerance=0)"
 
 
 def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, console: Console) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, con
     """
     cell = entry.cell
     asked = [parse_policy(spec) for spec in specs]
-    runs = [PolicyRun(canonical(p), None if p.level is not None else _OPEN_THRESHOLD) for p in asked]
+    runs = [PolicyRun(canonical(p), None if p.level is not None else options.operating) for p in asked]
     cached = open_cell(cell.paths.cache)
     test = cached.test()
     placed = place([_FINAL, *runs], test, cached.calibration(), metric=find_metric(cached.facts.metric))

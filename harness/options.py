@@ -25,6 +25,9 @@ Reuse = Literal["missing", "always", "never"]
 ReuseOption = Annotated[
     Reuse, typer.Option("--reuse", help="missing: compute what is absent; always: compute nothing; never: all anew.")
 ]
+Operating = Annotated[
+    str, typer.Option("--operating", help="How a threshold that is left open is chosen on the calibration samples.")
+]
 ProtocolOption = Annotated[
     Literal["calibration", "published"],
     typer.Option("--protocol", help="published: pick thresholds on the reported table, as papers do; rows say so."),
