@@ -20,6 +20,7 @@ from policies.table import ExitTable, Floats
 
 SIZES = 128
 """Classes of sizes that the joint search tells apart."""
+_WORK = 10_000_000  # samples looked at per exit, beyond which it tells fewer apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,9 @@ class BeemErrorRate(OperatingRule):
     ``greedy`` goes from shallow to deep and lets as many leave at each exit as its own constraint allows. ``joint``
     looks for the smallest mean exit over all thresholds together, by dynamic programming over the exits: letting fewer
     leave early may allow more to leave later. What would make it exact is to tell all sets of samples still waiting
-    apart; they are told apart by their size only (``SIZES`` classes, of each the cheapest is kept). It is exact where
-    the size determines the set, that is where all exits order the samples alike and N < SIZES, and never slower than
-    greedy on calibration.
+    apart; they are told apart by their size only (128 classes, fewer beyond 78,000 samples; of each the cheapest is
+    kept). It is exact where the size determines the set, that is where all exits order the samples alike and there are
+    no more samples than classes, and never slower than greedy on calibration.
 
     Attributes:
         mode: which error rate of the last exit is the limit.
@@ -165,12 +166,13 @@ def _greedy(problem: _Problem) -> _Plan | None:
 def _joint(problem: _Problem) -> Iterator[_Plan]:
     """Keep, for every class of how many still wait, the plan that can become cheapest; yield the complete ones."""
     plans = [problem.start()]
+    n_sizes = min(SIZES, max(8, _WORK // problem.n))
     for exit_index in range(problem.n_internal):
         best: dict[int, tuple[int, _Plan, Cuts, int]] = {}
         for plan in plans:
             cuts, valid = problem.valid_cuts(exit_index, plan.waiting)
             remaining = len(plan.waiting) - cuts.counts[valid]
-            sizes = (remaining * SIZES) // (problem.n + 1)
+            sizes = (remaining * n_sizes) // (problem.n + 1)
             lasts = np.flatnonzero(np.append(sizes[1:] != sizes[:-1], True)[: len(sizes)])
             for k in lasts:  # of one plan and class, whoever lets most leave
                 count = int(cuts.counts[valid[k]])

@@ -82,7 +82,7 @@ def test_each_threshold_has_a_variance_of_its_own() -> None:
 
 # -- against mapie ----------------------------------------------------------------------------------------------
 # Its Bernstein bound for risk-controlling sets takes the variance over the thresholds instead of the samples, and its
-# WSR bound adds the largest gains of two halves of the samples: neither is compared, see test_guarantees.
+# WSR bound adds the largest gains of two halves of the samples: neither is compared, see test_risk_guarantees.
 
 
 @pytest.mark.parametrize("binary", [True, False])
