@@ -212,6 +212,21 @@ def compare(
 
 
 @app.command()
+def check(
+    *,
+    update: Annotated[bool, typer.Option("--update", help="Write what is there now as the new baseline.")] = False,
+    only: Only = None,
+    out: Out = RESULTS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare every number with results/baseline.json: replay exactly, live with a tolerance; exit 4 if any moved."""
+    from harness.check import check as compare_with_baseline
+
+    _exit(compare_with_baseline(out, only=only, update=update, console=Console(quiet=quiet, as_json=json)))
+
+
+@app.command()
 def report(*, out: Out = RESULTS, only: Only = None, quiet: Quiet = False) -> None:
     """Write tables, plots and the page from the caches alone; no network is needed."""
     from harness.publish import publish

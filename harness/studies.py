@@ -72,7 +72,7 @@ def areas_of(subject: Subject) -> dict[str, Areas]:
         return {}
     higher = subject.metric.higher_is_better
     static = subject.static()
-    policies = {spec: policy for spec, policy in subject.free().items() if policy.knob is not None}
+    policies = subject.free()
     found = {STATIC: static} | dict(zip(policies, subject.lines(list(policies.values())), strict=True))
     return {
         spec: Areas(

@@ -79,14 +79,19 @@ class Subject:
         return next(s.outcome for s in self.evaluation.scored if s.outcome is not None and s.outcome.spec == FINAL)
 
     def chosen(self) -> list[Placed]:
-        """The core policies whose threshold a rule chose on calibration, and that are there."""
+        """The core policies whose threshold a rule chose on calibration, and that answer every sample."""
         placed = (scored.placed for scored in self.evaluation.scored if scored.placed.is_core)
-        return [entry for entry in placed if entry.policy is not None and entry.protocol == "calibration"]
+        ready = [entry for entry in placed if entry.protocol == "calibration" and entry.policy is not None]
+        return [entry for entry in ready if entry.policy is not None and not entry.policy.abstains]
 
     def free(self) -> dict[str, ExitPolicy]:
         """The fitted policies that a rule chooses a threshold for, by spec without it, whether or not one was valid."""
-        placed = (scored.placed for scored in self.evaluation.scored)
-        return {entry.asked: with_free_knob(entry.swept) for entry in placed if entry.swept is not None}
+        swept = {s.placed.asked: s.placed.swept for s in self.evaluation.scored}
+        return {
+            asked: with_free_knob(policy)
+            for asked, policy in swept.items()
+            if policy is not None and not policy.abstains and policy.knob is not None
+        }
 
     def core(self) -> list[str]:
         """The specs of ``free`` that are studied in depth."""

@@ -11,14 +11,14 @@ from harness.cells.plan import CellStatus
 from harness.cells.suites import PolicyRun
 from harness.console import Console
 from harness.errors import UserError
-from harness.evaluate import Placed, place
+from harness.evaluate import Placed, against, place
 from harness.plans import chosen_cells
 from harness.replay.metrics import find_metric
 from harness.replay.replay import replay
 from harness.statistics.bootstrap import seed_of
 from harness.statistics.effects import Effect, differences, tails
 from harness.statistics.judge import resamples_of
-from harness.statistics.paired import compare, holm, verdict
+from harness.statistics.paired import holm, verdict
 from harness.subjects import group_of, grouped, pooled, pooled_means, rounded
 from policies.spec import canonical, parse_policy
 
@@ -80,10 +80,11 @@ def _compared(entry: CellStatus, runs: Sequence[PolicyRun]) -> tuple[Row, Effect
         return row | _nothing(next(p for p in placed if p.policy is None)), None
     a, b = replay(ready, test)
     resamples = resamples_of(test)
-    paired = compare(metric, a.predictions, b.predictions, test.labels, test.n_outputs, seed=resamples.seed)
-    (effect,) = differences(
-        metric, a.predictions[None], b.predictions[None], test.labels, test.n_outputs, resamples
-    )  # fmt: skip
+    paired = against(a, b, test, metric)
+    effect = None
+    if paired.test != "undefined":
+        both = a.predictions[None], b.predictions[None]
+        (effect,) = differences(metric, *both, test.labels, test.n_outputs, resamples)
     return row | {
         "a": a.spec,
         "b": b.spec,
@@ -91,13 +92,13 @@ def _compared(entry: CellStatus, runs: Sequence[PolicyRun]) -> tuple[Row, Effect
         "value_b": paired.value_b,
         "mean_exit_a": a.mean_exit,
         "mean_exit_b": b.mean_exit,
-        "difference": paired.difference,
-        "detectable": effect.detectable(),
+        "difference": None if effect is None else paired.difference,
+        "detectable": None if effect is None else effect.detectable(),
         "test": paired.test,
         "p_value": paired.p_value,
         "seed": resamples.seed,
         "seed_of_seeds": None,
-        "reason": "",
+        "reason": "" if effect is not None else f"{metric.name} is undefined for a policy that need not answer",
     }, effect
 
 
