@@ -12,7 +12,6 @@ from policies.table import Floats
 
 N_FOLDS = 5
 N_ROUNDS = 3
-CAUTIOUS = (-1.0, -0.3, -0.1, -0.03, 0.0)
 N_PRICES = 15
 LOWEST_PRICE = 0.01
 
@@ -24,7 +23,7 @@ class Advantage:
     A_i(x, price) = E[loss of stopping at i - (loss + price * further cost of going on)].
 
     Attributes:
-        prices: [K] ascending.
+        prices: [K] ascending from 0.
         basis: functions of the numbers x.
         weights: [L - 1, M, K] of those functions at every exit but the last.
         offsets: [L - 1, K].
@@ -45,12 +44,12 @@ class Advantage:
         return advantage
 
     def index(self, exit_index: int, numbers: Floats) -> Floats:
-        """Return the lowest price [B] at which stopping is at least as good as going on."""
+        """Return the lowest price [B] at which stopping is at least as good as going on, 0 if it is at any price."""
         return break_even(self.at(exit_index, numbers), self.prices)
 
 
 def break_even(advantage: Floats, prices: Floats) -> Floats:
-    """Return the price [R] at which an advantage [R, K] given at K prices falls to 0.
+    """Return the price [R] at which an advantage [R, K] given at K prices falls to 0; 0 if it is never above 0.
 
     A true advantage falls with the price, the further cost being at least 0; an estimated one is made to, by its
     running minimum. Linear between two prices; beyond the grid it falls by 1 per unit of price, as that of the whole
@@ -64,8 +63,7 @@ def break_even(advantage: Floats, prices: Floats) -> Floats:
     crosses = (positive > 0) & (positive < len(prices))
     share = np.divide(before, before - after, out=np.zeros(len(rows)), where=crosses)
     between = prices[inside - 1] + share * (prices[inside] - prices[inside - 1])
-    beyond = np.where(positive == 0, prices[0] + falling[:, 0], prices[-1] + falling[:, -1])
-    index: Floats = np.where(crosses, between, beyond)
+    index: Floats = np.where(positive == 0, prices[0], np.where(crosses, between, prices[-1] + falling[:, -1]))
     return index
 
 
@@ -74,10 +72,11 @@ def fit_advantage(numbers: Floats, loss: Floats, cost: Floats) -> Advantage:
 
     What going on is worth depends on where one stops later. It starts with the best static exit of each price; then,
     N_ROUNDS times: walk the exits backwards, and for every sample, exit and price note what going on really lost and
-    cost under the rule so far (the realised value, as in Longstaff and Schwartz, not a predicted one); regress it on
-    the numbers; stop from now on where the regression says so. Decisions use predictions for left-out folds of
-    samples, so that no sample's luck decides on itself. The second round tries all terms and keeps those with the
-    least error on left-out folds: ``plain`` where there are few samples, ``products`` where there are many.
+    cost under the rule so far (realised values, as in Longstaff and Schwartz, not predicted ones); regress the loss
+    that it saved and its further cost on the numbers; stop from now on where these say so. Decisions use predictions
+    for left-out folds of samples, so that no sample's luck decides on itself. The second round tries all terms and
+    keeps those that predict the saved loss best on left-out folds: ``plain`` where there are few samples, ``products``
+    where there are many.
 
     Args:
         numbers: [L - 1, N, F], what is known at every exit but the last.
@@ -91,27 +90,28 @@ def fit_advantage(numbers: Floats, loss: Floats, cost: Floats) -> Advantage:
     stop = static_stops(loss, cost, prices)
     candidates: tuple[Terms, ...] = ("plain",)
     for round_ in range(N_ROUNDS):
-        targets = realised_advantage(loss, cost, prices, stop).reshape(-1, len(prices))
+        saved, further = (x.reshape(-1, len(prices)) for x in realised(loss, cost, stop))
         found = []
-        for kind in candidates:
-            basis = Basis.of(flat, kind)
+        for terms in candidates:
+            basis = Basis.of(flat, terms)
             columns = _columns(basis(flat), n_exits)
-            found.append((ridge(columns, targets, fold, free=n_exits - 1), basis))
-        best, basis = min(found, key=lambda fit: fit[0].error)
-        index = break_even(best.out_of_fold, prices).reshape(n_exits - 1, n)
-        stop = index[:, :, None] <= prices
+            found.append((ridge(columns, saved, fold, free=n_exits - 1), columns, basis))
+        gain, columns, basis = min(found, key=lambda fit: fit[0].error)
+        price_of_it = ridge(columns, further, fold, free=n_exits - 1)
+        index = break_even(gain.out_of_fold - prices * price_of_it.out_of_fold, prices)
+        stop = index.reshape(n_exits - 1, n, 1) <= prices
         candidates = TERMS if round_ == 0 else (basis.terms,)
-    depth = _depth(n_exits)[:, None, None]
+    weights = gain.weights - prices * price_of_it.weights
     m = len(basis.centre)
-    weights = best.weights[:m] + depth * best.weights[m : 2 * m]
-    return Advantage(prices, basis, weights, best.weights[2 * m :])
+    slopes = weights[:m] + _depth(n_exits)[:, None, None] * weights[m : 2 * m]
+    return Advantage(prices, basis, slopes, weights[2 * m :])
 
 
 def price_grid(cost: Floats) -> Floats:
-    """Return the prices that are fitted: from paying for depth to the price at which no step can be worth it."""
+    """Return the prices that are fitted: from 0 to that at which no step can be worth it."""
     smallest_step = float(np.diff(cost.mean(axis=1)).min())
     highest = max(1.0 / smallest_step, 10 * LOWEST_PRICE)
-    return np.concatenate([CAUTIOUS, np.geomspace(LOWEST_PRICE, highest, N_PRICES)])
+    return np.concatenate([[0.0], np.geomspace(LOWEST_PRICE, highest, N_PRICES)])
 
 
 def static_stops(loss: Floats, cost: Floats, prices: Floats) -> NDArray[np.bool_]:
@@ -122,17 +122,19 @@ def static_stops(loss: Floats, cost: Floats, prices: Floats) -> NDArray[np.bool_
     return np.broadcast_to(stops[:, None, :], (len(loss) - 1, loss.shape[1], len(prices)))
 
 
-def realised_advantage(loss: Floats, cost: Floats, prices: Floats, stop: NDArray[np.bool_]) -> Floats:
-    """Return [L - 1, N, K]: how much better going on turned out to be, if one stops later where ``stop`` says."""
-    later_loss = np.repeat(loss[-1][:, None], len(prices), axis=1)
-    later_cost = np.repeat(cost[-1][:, None], len(prices), axis=1)
-    advantage = np.empty(stop.shape)
+def realised(loss: Floats, cost: Floats, stop: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return [L - 1, N, K] twice: the loss that going on turned out to save if one stops at ``stop``, and its cost."""
+    n_prices = stop.shape[2]
+    later_loss = np.repeat(loss[-1][:, None], n_prices, axis=1)
+    later_cost = np.repeat(cost[-1][:, None], n_prices, axis=1)
+    saved, further = np.empty(stop.shape), np.empty(stop.shape)
     for i in reversed(range(len(stop))):
         here_loss, here_cost = loss[i][:, None], cost[i][:, None]
-        advantage[i] = here_loss - later_loss - prices * (later_cost - here_cost)
+        saved[i] = here_loss - later_loss
+        further[i] = later_cost - here_cost
         later_loss = np.where(stop[i], here_loss, later_loss)
         later_cost = np.where(stop[i], here_cost, later_cost)
-    return advantage
+    return saved, further
 
 
 def _columns(functions: Floats, n_exits: int) -> Floats:

@@ -7,6 +7,7 @@ import pytest
 
 from policies.errors import PolicyError
 from policies.evidence import EvidenceTable
+from policies.optimal_stopping import held_out_ensembles
 from policies.spec import parse_policy
 from policies.spline_ridge import Basis
 from policies.stopping import Advantage
@@ -97,7 +98,7 @@ def test_no_confidence_threshold_comes_near(fitted):
 
 def test_a_higher_price_never_leaves_later(fitted):
     evidence = EvidenceTable(Chain(500, 2).table(TestTable))
-    exits = np.stack([decide(fitted.at(p), evidence).exit_index for p in (-9.0, -0.2, 0.0, *PRICED, 50.0)])
+    exits = np.stack([decide(fitted.at(p), evidence).exit_index for p in (-1.0, -0.7, 0.0, *PRICED, 50.0)])
     assert (np.diff(exits, axis=0) <= 0).all()
     assert (exits[0] == L - 1).all()
     assert (exits[-1] == 0).all()
@@ -117,6 +118,17 @@ def test_the_score_by_hand():
     assert score[:2] == pytest.approx([0.2, 0.8], abs=1e-6)
     assert np.isnan(score[2])
     assert [decide(policy.at(c), evidence).exit_index[0] for c in (0.1, 0.3, 0.8001)] == [2, 0, 0]
+
+
+def test_where_going_on_is_never_worth_it_the_confidence_decides():
+    basis = Basis(np.full(6, -9.0), np.full(6, 9.0), np.zeros((6, 4)), "plain", np.zeros(6), np.ones(6))
+    prices = np.array([0.0, 1.0])
+    advantage = Advantage(prices, basis, np.zeros((2, 6, 2)), np.array([[-0.1, -1.0], [0.5, -0.5]]))
+    policy = replace(parse_policy("optimal_stopping"), advantage=advantage)
+    p = np.array([[0.6, 0.4], [0.9, 0.1], [0.5, 0.5]])
+    evidence = EvidenceTable(TestTable(np.log(p)[None].astype(np.float32), np.array([0])))
+    assert trace(policy, evidence).score[:2, 0] == pytest.approx([-0.6, 0.5], abs=1e-6)
+    assert [decide(policy.at(c), evidence).exit_index[0] for c in (-0.7, -0.5, 0.0)] == [2, 0, 0]
 
 
 def test_costs_decide_what_going_on_is_worth():
@@ -145,18 +157,65 @@ def test_any_number_of_classes(n_classes):
     assert np.isfinite(trace(policy, EvidenceTable(TestTable(logits, labels))).score[:-1]).all()
 
 
+def test_the_ensemble_answers_as_ztw_does_and_is_judged_by_its_own_answers():
+    """Exits that err independently: together they are right, and a stopping rule that knows it leaves earlier."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 3000)
+    logits = (np.eye(3)[labels][:, None] * 1.5 + rng.normal(size=(3000, 6, 3))).astype(np.float32)
+    calibration = CalibrationTable(logits[:1000], labels[:1000])
+    evidence = EvidenceTable(TestTable(logits[1000:], labels[1000:]))
+    joint = parse_policy("optimal_stopping_ensemble").fit(calibration)
+    assert (trace(joint, evidence).answer == trace(parse_policy("ztw").fit(calibration), evidence).answer).all()
+    price, alone = 0.3, parse_policy("optimal_stopping").fit(calibration)
+    spent = {}
+    for policy in (joint, alone):
+        decisions = decide(policy.at(price), evidence)
+        wrong = decisions.prediction != labels[1000:]
+        spent[policy.name] = (wrong + price * (decisions.exit_index + 1) / 6).mean()
+    assert spent["optimal_stopping_ensemble"] < spent["optimal_stopping"] - 0.02
+
+
+def test_the_ensembles_that_stopping_is_learned_from_have_not_seen_the_sample():
+    rng = np.random.default_rng(0)
+    labels, logits = rng.integers(0, 3, 100), rng.normal(size=(100, 4, 3)).astype(np.float32)
+    before = held_out_ensembles(CalibrationTable(logits, labels))[2]
+    for sample in (3, 50, 99):
+        others = labels.copy()
+        others[sample] = (labels[sample] + 1) % 3
+        after = held_out_ensembles(CalibrationTable(logits, others))[2]
+        changed = np.flatnonzero((after.probs != before.probs).any(axis=1))
+        assert sample not in changed
+        assert len(changed) == 80  # all other folds have
+
+
+@pytest.mark.parametrize("n_classes", [2, 12])
+def test_the_ensemble_with_any_number_of_classes(n_classes):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, n_classes, 200)
+    logits = (rng.normal(size=(200, 5, n_classes)) + np.eye(n_classes)[labels][:, None]).astype(np.float32)
+    policy = parse_policy("optimal_stopping_ensemble(price=0.1)").fit(CalibrationTable(logits, labels))
+    for size in (1, 1000):
+        scaled = EvidenceTable(TestTable(size * logits, labels))
+        assert np.isfinite(trace(policy, scaled).score[:-1]).all()
+
+
 def failure(logits, labels, spec="optimal_stopping", **more):
     with pytest.raises(PolicyError) as raised:
         parse_policy(spec).fit(CalibrationTable(np.asarray(logits, np.float32), labels, **more))
     return str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["optimal_stopping", "optimal_stopping_ensemble"])
+def test_what_cannot_work_is_a_sentence_of_either(name):
+    chain = Chain(100, 0)
+    assert f"{name}: 40 calibration samples are too few" in failure(chain.logits[:40], chain.labels[:40], name)
+    assert f"{name}: a network of one exit has nothing to decide" in failure(chain.logits[:, :1], chain.labels, name)
+
+
 def test_what_cannot_work_is_a_sentence():
     chain = Chain(100, 0)
     same = np.repeat(chain.logits[:, :1], L, axis=1)
     assert "all exits are right or all are wrong" in failure(same, chain.labels)
-    assert "40 calibration samples are too few" in failure(chain.logits[:40], chain.labels[:40])
-    assert "one exit has nothing to decide" in failure(chain.logits[:, :1], chain.labels)
     assert "no cost in 'macs'" in failure(chain.logits, chain.labels, "optimal_stopping(unit=macs)")
     flat = {"macs": np.full(L, 5.0)}
     assert "does not rise from exit to exit" in failure(

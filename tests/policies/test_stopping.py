@@ -1,37 +1,37 @@
 import numpy as np
 import pytest
 
-from policies.stopping import break_even, fit_advantage, price_grid, realised_advantage, static_stops
+from policies.stopping import break_even, fit_advantage, price_grid, realised, static_stops
 
-PRICES = np.array([-1.0, 0.0, 1.0, 3.0])
+PRICES = np.array([0.0, 1.0, 3.0])
 
 
 @pytest.mark.parametrize(
     ("advantage", "price"),
     [
-        ([3.0, 2.0, 1.0, -1.0], 2.0),  # half way from 1 to 3
-        ([3.0, 1.0, -3.0, -9.0], 0.25),
-        ([0.5, -0.5, -1.0, -1.0], -0.5),
-        ([3.0, 2.0, 1.0, 0.5], 3.5),  # beyond the grid: falls by 1 per unit
-        ([-0.5, -1.0, -2.0, -3.0], -1.5),
-        ([0.0, -1.0, -2.0, -3.0], -1.0),
-        ([2.0, 0.0, -1.0, -1.0], 0.0),  # no advantage at 0: stop there
-        ([2.0, -1.0, 4.0, -1.0], -1 / 3),  # what rises again is noise
+        ([2.0, 1.0, -1.0], 2.0),  # half way from 1 to 3
+        ([1.0, -3.0, -9.0], 0.25),
+        ([2.0, 1.0, 0.5], 3.5),  # beyond the grid: falls by 1 per unit
+        ([-0.5, -1.0, -2.0], 0.0),  # never worth it
+        ([0.0, -1.0, -1.0], 0.0),
+        ([2.0, 0.0, -1.0], 1.0),  # no advantage at 1: stop there
+        ([3.0, -1.0, 4.0], 0.75),  # what rises again is noise
     ],
 )
 def test_break_even_by_hand(advantage, price):
     assert break_even(np.array([advantage]), PRICES)[0] == pytest.approx(price)
 
 
-def test_realised_advantage_by_hand():
-    loss = np.array([[1, 0], [1, 0], [0, 1.0]])  # [L, N]: the first sample is righted at the last exit, the second lost
+def test_realised_values_by_hand():
+    loss = np.array([[1, 0], [1, 0], [0, 1.0]])  # [L, N]: the last exit rights the first sample and loses the second
     cost = np.array([[1, 1], [2, 2], [4, 4.0]]) / 4
-    prices = np.array([0.0, 1.0])
     stop = np.zeros((2, 2, 2), bool)
-    stop[1, :, 1] = True  # at price 1 one stops at exit 2
-    found = realised_advantage(loss, cost, prices, stop)
-    assert found[1].tolist() == [[1, 1 - 0.5], [-1, -1 - 0.5]]  # loss here - loss at the end - price / 2
-    assert found[0].tolist() == [[1, -0.25], [-1, -0.25]]  # at price 1 going on from exit 1 ends at exit 2
+    stop[1, :, 1] = True  # at the second price one stops at exit 2
+    saved, further = realised(loss, cost, stop)
+    assert saved[1].tolist() == [[1, 1], [-1, -1]]
+    assert further[1].tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert saved[0].tolist() == [[1, 0], [-1, 0]]
+    assert further[0].tolist() == [[0.75, 0.25], [0.75, 0.25]]
 
 
 def test_the_best_static_exit_by_hand():
@@ -45,7 +45,7 @@ def test_the_best_static_exit_by_hand():
 def test_the_grid_reaches_where_no_step_is_worth_it():
     prices = price_grid(np.array([[1, 1], [2, 2], [4, 4.0]]) / 4)
     assert (np.diff(prices) > 0).all()
-    assert prices[0] < 0
+    assert prices[0] == 0
     assert prices[-1] == pytest.approx(4)
 
 
