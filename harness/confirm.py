@@ -26,7 +26,7 @@ from policies.spec import canonical, parse_policy
 if TYPE_CHECKING:
     from harness.live.confirm import LiveReport
 
-SECONDS_A_CELL = 20.0
+SECONDS_A_CELL = 45.0
 _FINAL = PolicyRun("final")
 
 
