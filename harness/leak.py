@@ -19,7 +19,6 @@ from harness.replay.replay import Outcome, replay
 from harness.statistics.bootstrap import rng
 from harness.statistics.effects import Effect, differences
 from harness.statistics.selection import chosen_points
-from harness.statistics.steps import Steps
 from harness.subjects import Row, Subject, pooled, pooled_means, rounded
 from policies.base import ExitPolicy
 
@@ -100,9 +99,8 @@ def _of_cell(subject: Subject) -> list[tuple[Leak, Row]]:
     speedups = _speedups(subject, [*flattered, *honest])
     found = []
     for i, (placed, picked) in enumerate(both):
-        steps = subject.steps_of(with_free_knob(picked))
         by_metric = Effect(sign * effects[i].value, sign * effects[i].draws)
-        optimism = _optimism(subject, steps, placed.operating)
+        optimism = _optimism(subject, with_free_knob(picked), placed.operating)
         leak = Leak(by_metric, speedups[i].minus(speedups[i + len(both)]), *optimism)
         deltas = [_value(subject, outcome) - final for outcome in (honest[i], flattered[i])]
         row = {
@@ -132,7 +130,7 @@ def _speedups(subject: Subject, outcomes: Sequence[Outcome]) -> list[Effect]:
     return [Effect(o.speedup_layers, subject.test.n_exits / drawn[:, i]) for i, o in enumerate(outcomes)]
 
 
-def _optimism(subject: Subject, steps: Steps, operating: str) -> tuple[float, float]:
+def _optimism(subject: Subject, policy: ExitPolicy, operating: str) -> tuple[float, float]:
     """Return how much better a pick looks where it was picked: in metric and in speed-up.
 
     On each resample the rule picks anew; what the pick has there minus what it has on the whole split, on average, is
@@ -141,9 +139,10 @@ def _optimism(subject: Subject, steps: Steps, operating: str) -> tuple[float, fl
     *Reference:* Efron and Gong (1983), The American Statistician 37:36; Efron and Tibshirani (1993), sec. 17.6.
     """
     rule = parse_operating(operating)
-    if not isinstance(rule, MatchFinal) or not steps.metric.additive or steps.n > _MOST_SAMPLES:
+    n, metric = subject.test.n, subject.metric
+    if not isinstance(rule, MatchFinal) or not metric.additive or n > _MOST_SAMPLES:
         return _NAN, _NAN
-    n, metric = steps.n, steps.metric
+    steps = subject.steps_of(policy)
     draws = rng("optimism", subject.resamples.seed)
     whole = steps.sums(np.ones((1, n)))[0]
     gained = []

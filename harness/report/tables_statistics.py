@@ -217,7 +217,7 @@ def joined_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Give the rows for people: all data sets, data sets over their seeds, and cells that have no such row."""
     names = set(frame["cell"])
     kept = [split_cell(cell)[0] not in names or split_cell(cell)[1] is None for cell in frame["cell"]]
-    return frame[kept].reset_index(drop=True)
+    return frame[pd.Series(kept, index=frame.index, dtype=bool)].reset_index(drop=True)
 
 
 def p_text(value: float) -> str:

@@ -1,0 +1,22 @@
+from harness.report.frame_statistics import check_studies
+from harness.report.write_statistics import study_sections, write_study_plots, write_study_tables
+from tests.harness.report.studies import ROWS
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    frames = check_studies(ROWS)
+    contents = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        files = write_study_tables(frames, folder) + write_study_plots(frames, folder)
+        contents.append({file.name: file.read_bytes() for file in files})
+    assert contents[0] == contents[1]
+    assert {"claims.csv", "leak.md", "transfer.tex", "ranks_mean_gain.png", "ranks_hypervolume.pdf"} <= set(contents[0])
+
+
+def test_sections_of_the_page():
+    sections = study_sections(check_studies(ROWS))
+    assert sections[0].title == "Claims of the papers"
+    assert [len(section.figures) for section in sections] == [0, 1, 0, 0, 0]
+    empty = study_sections(check_studies({name: [] for name in ROWS}))
+    assert not any(section.figures for section in empty)
+    assert write_study_plots(check_studies({name: [] for name in ROWS}), None) == []
