@@ -183,12 +183,12 @@ def _first_largest(z: Floats) -> tuple[Ints, Floats]:
     """Return the first class of the largest value, and that value, of z [C, B]."""
     if len(z) > _FEW_CLASSES:
         return np.argmax(z.T, axis=1), z.max(axis=0)
-    top, label = z[0].copy(), np.zeros(z.shape[1], np.int64)  # a few whole rows beat one short reduction a sample
+    top, label = z[0].copy(), np.zeros(z.shape[1], np.int8)  # a few whole rows beat one short reduction a sample
     for c in range(1, len(z)):
         better = z[c] > top
-        np.copyto(top, z[c], where=better)
-        np.copyto(label, c, where=better)
-    return label, top
+        np.maximum(label, better.view(np.int8) * np.int8(c), out=label)
+        np.maximum(top, z[c], out=top)
+    return label.astype(np.int64), top
 
 
 def softmax(logits: NDArray[np.float32] | Floats) -> Floats:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from policies.walk import Trace, trace
 
 Index = NDArray[np.integer[Any]]
 _BLOCK = 1 << 20  # moves whose changes are computed and summed at a time
+_BUCKET = 1 << 14  # moves that are sorted together, in the cache
 _BLOCK_BYTES = 32 << 20  # of statistics with many columns
 
 
@@ -183,30 +184,36 @@ def moves_of(policy: ExitPolicy, table: ExitTable) -> Moves:
     index = np.int32 if (n_exits + 1) * n < 2**31 else np.int64
     narrow = np.int16 if table.n_outputs < 2**15 else np.int64
     answers = np.empty((n_exits + 1, n), np.float64 if table.task == "regression" else narrow)
-    parts: list[tuple[Floats, Index, Index]] = []
+    parts: list[_Records] = []
     offset = 0
     for evidence in chunks(table, policy.needs):
         rows = slice(offset, offset + evidence.table.n)
         traced = trace(policy, evidence)
         answers[:-1, rows], answers[-1, rows] = traced.answer, traced.fallback
-        parts.extend(_records(policy, traced, np.arange(rows.start, rows.stop, dtype=index), n))
+        parts.append(_sorted(list(_records(policy, traced, np.arange(rows.start, rows.stop, dtype=index), n))))
         offset = rows.stop
-    unready, cell, origin = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    parts.clear()
-    order = np.argsort(unready)
-    unready, cell, origin = unready[order], cell[order], origin[order]
-    del order
-    ends = np.flatnonzero(np.append(unready[1:] != unready[:-1], len(unready) > 0)[: len(unready)])
-    levels = levels_of(policy, -unready[ends])
+    unready, cell, origin = _merged(parts) if len(parts) > 1 else parts[0]
+    del parts
+    last = np.ones(len(unready), bool)  # of the moves with the same readiness
+    np.not_equal(unready[1:], unready[:-1], out=last[:-1])
+    ends = np.flatnonzero(last) + 1
+    levels = levels_of(policy, -(unready if len(ends) == len(unready) else unready[last]))
     beyond = level_beyond(policy, -float(unready[0]) if len(unready) else -math.inf)
-    ends += 1
     if beyond is not None:
         levels, ends = np.concatenate([[beyond], levels]), np.concatenate([[0], ends])
     return Moves(policy, table, answers, levels, cell, origin, ends)
 
 
-def _records(policy: ExitPolicy, traced: Trace, rows: Index, n: int) -> Iterator[tuple[Floats, Index, Index]]:
-    """Yield -readiness, cell and origin of the records at every exit, the last exit first."""
+class _Records(NamedTuple):
+    """Moves to be sorted: minus the readiness they need [E], where they go to [E] and where they come from [E]."""
+
+    unready: Floats
+    cell: Index
+    origin: Index
+
+
+def _records(policy: ExitPolicy, traced: Trace, rows: Index, n: int) -> Iterator[_Records]:
+    """Yield the records at every exit, the last exit first."""
     unready = -readiness_of(policy, traced.score)
     last = len(unready) - 1
     lowest = np.full(len(rows), math.inf)
@@ -219,5 +226,29 @@ def _records(policy: ExitPolicy, traced: Trace, rows: Index, n: int) -> Iterator
     for exit_index in range(last, -1, -1):
         moved = np.flatnonzero(records[exit_index])
         cell = exit_index * n + rows[moved]
-        yield unready[exit_index, moved], cell, origin[moved]
+        yield _Records(unready[exit_index, moved], cell, origin[moved])
         origin[moved] = cell
+
+
+def _sorted(parts: Sequence[_Records]) -> _Records:
+    """Join records and sort them."""
+    unready, cell, origin = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(unready)
+    return _Records(unready[order], cell[order], origin[order])
+
+
+def _merged(parts: Sequence[_Records]) -> _Records:
+    """Merge sorted records bucket by bucket, each from its share of every part; sorting all at once is slower."""
+    total = sum(len(part.unready) for part in parts)
+    longest = max((part.unready for part in parts), key=len)
+    pivots = longest[:: max(1, len(longest) * _BUCKET // max(1, total))][1:]
+    bounds = [[0, *np.searchsorted(part.unready, pivots).tolist(), len(part.unready)] for part in parts]
+    merged = _Records(np.empty(total), *(np.empty(total, parts[0].cell.dtype) for _ in range(2)))
+    done = 0
+    for k in range(len(pivots) + 1):
+        shares = ((part, slice(b[k], b[k + 1])) for part, b in zip(parts, bounds, strict=True))
+        bucket = _sorted([_Records(part.unready[s], part.cell[s], part.origin[s]) for part, s in shares])
+        for whole, piece in zip(merged, bucket, strict=True):
+            whole[done : done + len(piece)] = piece
+        done += len(bucket.unready)
+    return merged

@@ -15,7 +15,7 @@ from policies.spec import canonical
 from policies.table import CalibrationTable, ExitTable, Floats, Ints
 from policies.walk import Decisions, Trace, decide, trace
 
-_CHUNK_BYTES = 32 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
+_CHUNK_BYTES = 16 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.replay import moves as moves_module
+from harness.replay import replay as replay_module
 from harness.replay.moves import moves_of
 from harness.replay.replay import replay
 from policies.spec import parse_policy
@@ -34,3 +36,19 @@ def test_sums_by_hand() -> None:
     assert moves.sums(weights.astype(float)).dtype == np.float64
     assert moves.sums(np.array([[3], [5], [7]])).tolist() == [14, 10, 6]
     assert moves.mean_exit().tolist() == [2.0, 1.5, 1.0]
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_merging_parts_is_sorting_all(rounded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(5000, 4, 3))
+    table = TestTable((np.round(logits) if rounded else logits).astype(np.float32), rng.integers(0, 3, 5000))
+    whole = moves_of(parse_policy("entropy"), table)
+    monkeypatch.setattr(replay_module, "_CHUNK_BYTES", 1)  # parts of 1,024 samples
+    monkeypatch.setattr(moves_module, "_BUCKET", 50)
+    merged = moves_of(parse_policy("entropy"), table)
+    np.testing.assert_array_equal(merged.level, whole.level)
+    np.testing.assert_array_equal(merged.ends, whole.ends)
+    for first, last in zip(whole.ends[:-1], whole.ends[1:], strict=True):
+        assert set(merged.cell[first:last]) == set(whole.cell[first:last])  # ties come in any order
+    np.testing.assert_array_equal(merged.mean_exit(), whole.mean_exit())
