@@ -158,7 +158,7 @@ def summarise(logits: NDArray[np.float32] | Floats, wanted: Collection[str] = QU
     if len(logits) == 1:  # numpy adds up a lone column in another order; every batch size gives the same bits
         return {name: values[:1] for name, values in summarise(np.concatenate([logits, logits]), wanted).items()}
     z = np.array(logits.T, dtype=np.float64, order="C")  # [C, B]: reductions over classes run along whole rows
-    label, top = _first_largest(z)
+    label, top = _first_largest(logits, z)
     known: dict[str, NDArray[Any]] = {"label": label}
     if not any(name in wanted for name in ("confidence", "entropy", "margin", "logsumexp")):
         return known
@@ -172,17 +172,18 @@ def summarise(logits: NDArray[np.float32] | Floats, wanted: Collection[str] = QU
     if "entropy" in wanted:
         # H = ln Z - sum p (z - top); p underflows to exactly 0 while z - top stays finite, so 0 ln 0 = 0 by itself.
         z *= e
-        known["entropy"] = np.maximum(log_total - z.sum(axis=0) / total, 0.0)
+        # Both terms are at least 0 (total >= 1, z - top <= 0), so H is never negative.
+        known["entropy"] = log_total - z.sum(axis=0) / total
     if "margin" in wanted:
         e[label, np.arange(e.shape[1])] = -1.0  # removes the winner; the runner-up is now the largest
         known["margin"] = (1.0 - e.max(axis=0)) / total
     return {name: known[name] for name in QUANTITIES if name in wanted and name in known}
 
 
-def _first_largest(z: Floats) -> tuple[Ints, Floats]:
-    """Return the first class of the largest value, and that value, of z [C, B]."""
+def _first_largest(logits: NDArray[np.float32] | Floats, z: Floats) -> tuple[Ints, Floats]:
+    """Return the first class of the largest value, and that value, of logits [B, C], also given as z [C, B]."""
     if len(z) > _FEW_CLASSES:
-        return np.argmax(z.T, axis=1), z.max(axis=0)
+        return np.argmax(logits, axis=1), z.max(axis=0)
     top, label = z[0].copy(), np.zeros(z.shape[1], np.int8)  # a few whole rows beat one short reduction a sample
     for c in range(1, len(z)):
         better = z[c] > top
