@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.cache.import_ import CalibrationShare, import_table
-from harness.cache.store import names_its_samples, read_table, write_decisions
+from harness.cache.store import read_table, require_disjoint, write_decisions
 from harness.console import Console
 from harness.errors import UserError
 from harness.replay.curve import trade_off, with_free_knob
@@ -209,12 +209,8 @@ def _read_pair(
                 f"'{path}' has {ours} {what} and '{calibration}' has {theirs}: "
                 "calibration and reported table must come from the same network"
             )
-    shared = np.intersect1d(table.sample_ids, known.sample_ids)
-    if disjoint and len(shared) and names_its_samples(path) and names_its_samples(calibration):
-        raise UserError(
-            f"'{path}' and '{calibration}' share {len(shared)} sample ids (e.g. {shared[0]}): nothing may be tuned on "
-            "what is reported; give samples of their own ids, or leave sample_ids out of files whose ids mean nothing"
-        )
+    if disjoint:
+        require_disjoint(path, table, calibration, known)
     return table, known
 
 

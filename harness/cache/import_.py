@@ -21,7 +21,7 @@ from harness.cache.cell import (
     write_manifest,
 )
 from harness.cache.digest import FORMAT_VERSION, Json, file_digest
-from harness.cache.store import read_table, write_table
+from harness.cache.store import read_table, require_disjoint, write_table
 from harness.errors import UserError
 from policies.table import CalibrationTable, ExitTable, TestTable
 
@@ -178,4 +178,5 @@ def _fitting(calibration: CalibrationTable, test: TestTable, path: Path, source:
             f"'{path}' and '{source}' hold the same samples: nothing may be tuned on what is reported; "
             "give held-out samples, or a calibration share of the one table"
         )
+    require_disjoint(path, calibration, source, test)
     return calibration

@@ -64,13 +64,18 @@ def read_table(path: Path | str, kind: type[TableT]) -> TableT:
         raise UserError(f"'{path}': {error}") from error
 
 
-def names_its_samples(path: Path | str) -> bool:
-    """Return whether a table file gives sample ids of its own, which then mean something in other files too.
+def require_disjoint(path: Path, table: ExitTable, other_path: Path, other: ExitTable) -> None:
+    """Raise a sentence if two table files share samples; ids that a file does not give say nothing about it.
 
     Raises:
-        UserError: The file cannot be read.
+        UserError: Both files give sample ids, and some are the same.
     """
-    return "sample_ids" in read_tensors(Path(path)).tensors
+    shared = np.intersect1d(table.sample_ids, other.sample_ids)
+    if len(shared) and all("sample_ids" in read_tensors(file).tensors for file in (path, other_path)):
+        raise UserError(
+            f"'{path}' and '{other_path}' share {len(shared)} sample ids (e.g. {shared[0]}): nothing may be tuned on "
+            "what is reported; give samples of their own ids, or leave sample_ids out of files whose ids mean nothing"
+        )
 
 
 def write_table(path: Path | str, table: ExitTable) -> str:
