@@ -75,7 +75,7 @@ def test_calibration_that_does_not_fit(tmp_path, file, change, sentence):
 def test_calibration_and_test_must_not_share_samples(tmp_path):
     test = saved(tmp_path, "t.safetensors", sample_ids=np.arange(40))
     calibration = saved(tmp_path, "c.safetensors", seed=1, n=15, sample_ids=np.arange(30, 45))
-    with pytest.raises(UserError, match="share 10 sample ids .e.g. 30.: nothing may be tuned on what is reported"):
+    with pytest.raises(UserError, match=r"share 10 sample ids .e.g. 30.: nothing may be tuned on what is reported"):
         import_table(test, "m", results_folder=tmp_path, calibration=calibration)
     elsewhere = saved(tmp_path, "e.safetensors", seed=1, n=15, sample_ids=np.arange(40, 55))
     assert import_table(test, "m", results_folder=tmp_path, calibration=elsewhere).calibration().n == 15
