@@ -13,6 +13,7 @@ from harness.claims import claim_rows, examine, load_claims
 from harness.console import Console
 from harness.leak import leak_rows
 from harness.statistics.area import hypervolume, mean_gain
+from harness.statistics.bootstrap import seed_of
 from harness.statistics.effects import Effect, minimum_detectable_effect
 from harness.statistics.ranks import rank
 from harness.subjects import Row, Subject, pooled, rounded
@@ -149,7 +150,8 @@ def power_row(subject: Subject) -> Row:
     The discordance is the median over the policies whose threshold was chosen on calibration.
     """
     test, metric = subject.test, subject.metric
-    row: Row = {"cell": subject.id, "metric": metric.name, "n": test.n}
+    seeds = {"seed": subject.resamples.seed, "seed_of_seeds": seed_of("seeds", subject.group)}
+    row: Row = {"cell": subject.id, "metric": metric.name, "n": test.n} | seeds
     empty = dict.fromkeys(("final", "discordance", "detectable", "detectable_samples"), math.nan)
     final = subject.final
     value = float(metric.value(final.predictions, test.labels, test.n_outputs))

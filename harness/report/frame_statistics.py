@@ -58,6 +58,7 @@ POWER = FrameSpec(
             detectable="smallest difference that McNemar's test (5 %) shows with a probability of 80 %",
             detectable_samples="the same in samples",
         ),
+        *counts(seed="seed of all resamples of the cell", seed_of_seeds="seed of the drawn seeds of its data set"),
     ),
     ("cell",),
 )

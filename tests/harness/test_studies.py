@@ -56,6 +56,7 @@ def test_power_by_hand(studies: Studies, subjects: list[Subject]) -> None:
     assert row["discordance"] == np.median(shares)
     assert row["detectable"] == pytest.approx(minimum_detectable_effect(one.test.n, float(np.median(shares))))
     assert row["final"] == right.mean()
+    assert row["seed"] == one.resamples.seed
 
 
 def test_the_same_cells_give_the_same_rows(studies: Studies, subjects: list[Subject]) -> None:

@@ -70,9 +70,9 @@ ROWS = {
     ],
     "power": [
         {"cell": "a.x.s0", "metric": "accuracy", "n": 449, "final": 0.98, "discordance": 0.0156, "detectable": 0.0176,
-         "detectable_samples": 7.9},
+         "detectable_samples": 7.9, "seed": 2541831888306916, "seed_of_seeds": 34},
         {"cell": "a.z.s0", "metric": "pearson", "n": 99, "final": 0.5, "discordance": NAN, "detectable": NAN,
-         "detectable_samples": NAN},
+         "detectable_samples": NAN, "seed": 56, "seed_of_seeds": 78},
     ],
     "leak": [leak("a.x.s0", "max_prob", 0.03), leak("a.x", "max_prob", 0.02), leak(ALL, "max_prob", 0.01)],
     "transfer": [
