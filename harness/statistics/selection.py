@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.replay.losses import final_answers
 from harness.replay.metrics import Floats
 from harness.statistics.steps import Steps
 
@@ -24,9 +25,7 @@ def chosen_points(steps: Steps, sums: Floats, weights: Floats, *, tolerance: flo
         tolerance: In units of the metric.
     """
     metric, table = steps.metric, steps.moves.table
-    last = metric.statistics(
-        steps.moves.answers[table.n_exits - 1], table.labels, table.n_outputs, origin=metric.origin(table.labels)
-    )
+    last = metric.statistics(final_answers(table), table.labels, table.n_outputs, origin=metric.origin(table.labels))
     sign = 1.0 if metric.higher_is_better else -1.0
     final = sign * metric.from_statistics(weights @ last)
     value = sign * metric.from_statistics(sums[:, :, 1:])
