@@ -29,8 +29,8 @@ class EENet(ExitPolicy):
 
     q_k - t_k >= shift with q_k = sigmoid(a_k p_k + b_k [max p_k, 1 - H_k / ln C, q_1..q_{k-1}] + o_k). The scores
     predict "exit k is right", each sample weighing as much as it is assigned to exit k; the assignment r_k =
-    softmax_k(u_k x_k) trades that prediction's error for cost; both are fitted in turns. Then the best-scored samples
-    leave at exit 1, 2, ... in the shares mean(r_k), tilted so that the mean cost on the calibration samples is
+    softmax_k(sigmoid(u_k x_k)) trades that prediction's error for cost; both are fitted in turns. Then the best-scored
+    samples leave at exit 1, 2, ... in the shares mean(r_k), tilted so that the mean cost on the calibration samples is
     ``budget`` (within 2 %, or the fit says so).
 
     budget: mean cost in ``unit``, as in layers or MACs a sample; none: half way between the first and the last exit.
@@ -38,9 +38,9 @@ class EENet(ExitPolicy):
 
     Reference: EENet (Ilhan et al., WACV 2024) as its released code has it, with these differences: a sigmoid where
     that clamps the score; the optimum of both losses by L-BFGS where that takes 1000 epochs with tiny steps (and never
-    resets its gradients); a linear assignment where that has a small network whose output is squashed to 0..1 before
-    the softmax, which keeps 12 exits from spending less than 5.8 layers; the budget met by thresholds where that
-    repeats the fit until it is within 10 %. The exponent in its KL term is not known, 1 is used.
+    resets its gradients); a linear assignment where that has a small network. The squashed assignment is never far
+    from equal shares (12 exits cannot spend less than 5.8 layers with it), so a tilt meets the budget here, where that
+    repeats the fit and keeps what comes within 10 %. The exponent in its KL term is not known, 1 is used.
     """
 
     budget: float | None = parameter(None, low=0)

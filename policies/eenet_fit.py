@@ -7,14 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from policies.evidence import log_softmax
 from policies.table import Floats
 
 KL_WEIGHT = 1e-3
-COST_WEIGHT = 10.0
+COST_WEIGHT = 1e-2
 STEEPEST = 60.0
 _LEAST = 1e-6
+_SMOOTH = 1e-3
 
 
 class Schedule(NamedTuple):
@@ -94,9 +96,9 @@ def schedule_for(scores: Floats, shares: Floats, cost: Floats, budget: float) ->
 def assign(inputs: list[Floats], right: NDArray[np.bool_], scores: Floats, cost: Floats, budget: float) -> Floats:
     """Return to which exit each sample should go, as probabilities r [L, N].
 
-    r_k = softmax_k(u_k x_k) with the u that minimise
+    r_k = softmax_k(sigmoid(u_k x_k)) with the u that minimise
 
-        mean_n sum_k r_k BCE(q_k, right_k) + .001 KL(r || q / sum q) + 10 (sum_k mean(r_k) cost_k / budget - 1)^2
+        mean_n sum_k r_k BCE(q_k, right_k) + .001 KL(r || q / sum q) + .01 |sum_k mean(r_k) cost_k - budget| / budget
 
     Args:
         inputs: for every exit, x_k [N, H_k].
@@ -112,23 +114,26 @@ def assign(inputs: list[Floats], right: NDArray[np.bool_], scores: Floats, cost:
     mistake = -np.where(right, np.log(q), np.log1p(-q))
     log_target = np.log(q / q.sum(axis=0))
 
-    def assignment(u: Floats) -> Floats:
-        return np.stack([x @ part for x, part in zip(columns, np.split(u, ends), strict=True)])
+    def squashed(u: Floats) -> Floats:
+        s: Floats = expit(np.stack([x @ part for x, part in zip(columns, np.split(u, ends), strict=True)]))
+        return s
 
     def loss_and_gradient(u: Floats) -> tuple[float, Floats]:
-        log_r = log_softmax(assignment(u).T).T
+        s = squashed(u)
+        log_r = log_softmax(s.T).T
         r = np.exp(log_r)
         overrun = float(r.mean(axis=1) @ cost) / budget - 1.0
+        distance = float(np.hypot(overrun, _SMOOTH))  # |overrun| with a tangent at 0
         value = mistake + KL_WEIGHT * (log_r - log_target)
-        total = float((r * value).sum() / n) + COST_WEIGHT * overrun**2
-        slope = (value + KL_WEIGHT) + 2.0 * COST_WEIGHT * overrun / budget * cost[:, None]
-        pull = r * (slope - (r * slope).sum(axis=0)) / n
+        total = float((r * value).sum() / n) + COST_WEIGHT * distance
+        slope = value + COST_WEIGHT * overrun / distance / budget * cost[:, None]
+        pull = r * (slope - (r * slope).sum(axis=0)) / n * s * (1.0 - s)
         return total, np.concatenate([x.T @ p for x, p in zip(columns, pull, strict=True)])
 
     start = np.zeros(sum(x.shape[1] for x in columns))
     options = {"maxiter": 60}
     found: Floats = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options).x
-    return np.exp(log_softmax(assignment(found).T).T)
+    return np.exp(log_softmax(squashed(found).T).T)
 
 
 def _standardised(x: Floats) -> Floats:

@@ -57,8 +57,8 @@ def break_even(advantage: Floats, prices: Floats) -> Floats:
     """
     falling = np.minimum.accumulate(advantage, axis=1)
     rows = np.arange(len(falling))
-    positive = (falling > 0.0).sum(axis=1)
-    inside = np.clip(positive, 1, len(prices) - 1)
+    positive = np.count_nonzero(falling > 0.0, axis=1)
+    inside = np.minimum(np.maximum(positive, 1), len(prices) - 1)
     before, after = falling[rows, inside - 1], falling[rows, inside]
     crosses = (positive > 0) & (positive < len(prices))
     share = np.divide(before, before - after, out=np.zeros(len(rows)), where=crosses)

@@ -45,16 +45,22 @@ def test_a_budget_is_met(budget):
     assert spent == pytest.approx(budget + 0.5, rel=0.01)
 
 
-def test_samples_are_assigned_to_the_first_exit_that_knows_them():
+def test_samples_are_assigned_to_exits_whose_scores_can_be_trusted():
     rng = np.random.default_rng(2)
-    easy = rng.random(400) < 0.5
-    right = np.stack([easy, np.ones(400, bool)])
-    scores = np.stack([np.where(easy, 0.9, 0.1), np.full(400, 0.9)])
+    clear = rng.random(400) < 0.5  # exit 1 knows whether it is right on these, and guesses on the others; exit 2 knows
+    right = np.stack([clear, np.ones(400, bool)])
+    scores = np.stack([np.where(clear, 0.95, 0.5), np.full(400, 0.8)])
     inputs = [scores[:1].T, scores.T]
     r = assign(inputs, right, scores, np.array([1.0, 2.0]), 1.5)
+    most = np.e / (1 + np.e)  # what a softmax of numbers in 0..1 can give to one of two
     assert r.sum(axis=0) == pytest.approx(np.ones(400))
-    assert r.mean(axis=1) @ [1, 2] == pytest.approx(1.5, abs=0.05)
-    # Being unsure of a wrong answer costs as little as being sure of a right one, so both exits serve both kinds.
-    cheap, dear = (assign(inputs, right, scores, np.array([1.0, 2.0]), b).mean(axis=1) for b in (1.1, 1.9))
-    assert cheap[0] == pytest.approx(0.9, abs=0.05)
-    assert dear[0] == pytest.approx(0.1, abs=0.05)
+    assert r[0, clear] == pytest.approx(np.full(clear.sum(), most), abs=0.05)
+    assert r[1, ~clear] == pytest.approx(np.full((~clear).sum(), most), abs=0.05)
+
+
+def test_scores_that_tell_nothing_leave_the_choice_to_the_cost():
+    right, scores = np.ones((2, 100), bool), np.full((2, 100), 0.7)
+    inputs = [scores[:1].T, scores.T]
+    for budget in (1.35, 1.5, 1.65):
+        share = assign(inputs, right, scores, np.array([1.0, 2.0]), budget).mean(axis=1)
+        assert share @ [1, 2] == pytest.approx(budget, abs=0.03)

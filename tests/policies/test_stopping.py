@@ -61,3 +61,14 @@ def test_a_known_advantage_is_recovered():
     assert fitted.at(0, seen[:, None]) == pytest.approx(seen[:, None] - fitted.prices / 2, abs=0.03)
     assert fitted.index(0, seen[:, None]) == pytest.approx(2 * seen, abs=0.06)
     assert len(fitted) == 2
+
+
+def test_going_on_is_valued_with_the_stops_that_follow():
+    """Exit 2 rights everything at little cost; the last exit, dear, adds nothing: nobody has to pay for it."""
+    numbers = np.random.default_rng(0).random((2, 500, 1))
+    loss = np.repeat([[1.0], [0.0], [0.0]], 500, axis=1)
+    cost = np.repeat([[0.1], [0.2], [1.0]], 500, axis=1)
+    fitted = fit_advantage(numbers, loss, cost)
+    seen = np.array([[0.2], [0.8]])
+    assert fitted.index(0, seen) == pytest.approx([10, 10], rel=0.01)  # to the end and no stop before: 1 / .9
+    assert fitted.index(1, seen) == pytest.approx([0, 0], abs=1e-3)
