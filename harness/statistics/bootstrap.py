@@ -17,6 +17,7 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from harness.replay.metrics import Floats, Metric, Numbers
 
 # Entries of one chunk of weights: 8 MB of float64, which stays in cache while it is filled and multiplied.
 _CHUNK_ENTRIES = 1 << 20
+_KEPT_ENTRIES = 1 << 27  # counts that are kept, one byte each; all resamples of 10,000 units are fewer
 MOST_UNITS = 10_000
 # Whole numbers below this are exact in float32, sums and products included.
 _EXACT_FLOAT32 = 1 << 24
@@ -62,7 +64,7 @@ def sums_of_units(columns: Floats, unit: NDArray[np.intp]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Resamples:
-    """The bootstrap resamples of n samples; a description, drawn anew (and alike) each time it is used.
+    """The bootstrap resamples of n samples; a description, from which the same counts are drawn wherever it is used.
 
     Attributes:
         n: Number of samples; any number of them costs at most what 10,000 do.
@@ -83,25 +85,22 @@ class Resamples:
     def weights(self) -> Iterator[Floats]:
         """Yield chunks ``[r, n]`` of how often each resample draws each sample (rows sum to n if n <= 10,000)."""
         unit = deal(self.n, self.seed)
-        for drawn in self._draws(self.n):
+        for counts in self._draws(self.n):
+            drawn = counts.astype(np.float64)
             yield drawn if unit is None else drawn[:, unit]
 
-    def _draws(self, width: int) -> Iterator[Floats]:
+    def _draws(self, width: int) -> Iterator[NDArray[np.uint8] | NDArray[np.int64]]:
         """Yield chunks ``[r, units]`` of how often each unit is drawn; integers only, so the same on any machine.
 
         The chunks have as many rows as keep an array of ``[r, width]`` small.
         """
-        generator = np.random.Generator(np.random.PCG64(self.seed))
         units = min(self.n, MOST_UNITS)
         rows = max(1, _CHUNK_ENTRIES // max(width, 1))
-        for start in range(0, self.count, rows):
-            r = min(rows, self.count - start)
-            if units == 0:
-                yield np.zeros((r, 0))
-                continue
-            drawn = generator.integers(0, units, size=(r, units))
-            drawn += (np.arange(r) * units)[:, None]
-            yield np.bincount(drawn.ravel(), minlength=r * units).reshape(r, units).astype(np.float64)
+        kept = _kept(units, self.seed, self.count) if self.count * units <= _KEPT_ENTRIES else None
+        if kept is None:
+            yield from _drawn(units, self.seed, self.count, rows)
+        else:
+            yield from (kept[start : start + rows] for start in range(0, self.count, rows))
 
     def sums(self, statistics: Floats) -> Floats:
         """Return additive statistics of every resample, ``[R, ..., K]`` for per-sample statistics ``[..., n, K]``.
@@ -127,7 +126,7 @@ class Resamples:
         sums = np.empty((self.count, columns.shape[1]))
         start = 0
         for weights in self._draws(len(columns)):
-            sums[start : start + len(weights)] = weights.astype(columns.dtype, copy=False) @ columns
+            sums[start : start + len(weights)] = weights.astype(columns.dtype) @ columns
             start += len(weights)
         return sums.reshape(self.count, *statistics.shape[:-2], statistics.shape[-1])
 
@@ -144,3 +143,30 @@ class Resamples:
             return metric.from_statistics(self.sums(columns))
         chunks = [metric.weighted(weights, predictions, labels, n_classes) for weights in self.weights()]
         return np.concatenate(chunks)
+
+
+def _drawn(units: int, seed: int, count: int, rows: int) -> Iterator[NDArray[np.int64]]:
+    """Draw the resamples, ``rows`` at a time; what is drawn does not depend on how many those are."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    for start in range(0, count, rows):
+        r = min(rows, count - start)
+        if units == 0:
+            yield np.zeros((r, 0), np.int64)
+            continue
+        drawn = generator.integers(0, units, size=(r, units))
+        drawn += (np.arange(r) * units)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=r * units).reshape(r, units)
+
+
+@lru_cache(maxsize=1)
+def _kept(units: int, seed: int, count: int) -> NDArray[np.uint8] | None:
+    """Draw all resamples once for everything that is asked of a cell; None if a count does not fit in a byte."""
+    kept = np.empty((count, units), np.uint8)
+    start = 0
+    for drawn in _drawn(units, seed, count, max(1, _CHUNK_ENTRIES // max(units, 1))):
+        if drawn.max(initial=0) > np.iinfo(np.uint8).max:
+            return None
+        kept[start : start + len(drawn)] = drawn
+        start += len(drawn)
+    kept.setflags(write=False)
+    return kept
