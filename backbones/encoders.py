@@ -9,15 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
-from transformers.utils import logging as library_logging
 
 from backbones.base import Inputs, MultiExitModel, State
 from backbones.errors import BackboneError
-from backbones.families import Family, family_of
+from backbones.families import Family
 from backbones.heads import linear_heads
+from backbones.pretrained import load_pretrained
 from backbones.samples import Samples, TextSamples
 from backbones.text import encode, load_tokenizer
 
@@ -73,7 +71,7 @@ class HFEncoder(MultiExitModel):
         self.backbone = backbone
         self.family = family
         self.tokenizer = tokenizer
-        self.max_length = min(max_length, int(config.max_position_embeddings))
+        self.max_length = min(max_length, family.longest(config))
         self.pooling = pooling
         self.heads = linear_heads(self.n_exits, self.feature_width, n_outputs)
         self.pretrained_digest: str | None = None
@@ -94,24 +92,22 @@ class HFEncoder(MultiExitModel):
         return TextSamples(rows, self.tokenizer.pad_token_id or 0)
 
     def embed(self, inputs: Inputs) -> State:
-        """Embeddings, the additive attention mask and the pooling weights, each computed once.
+        """Embeddings, the attention mask and the pooling weights, each computed once.
 
         Returns:
-            `hidden` [B, T, H]; `mask` [B, 1, 1, T], 0 on tokens and the smallest number on padding; for mean pooling
-            `weights` [B, 1, T], 1 / length on tokens and 0 on padding.
+            `hidden` [B, T, H]; `mask` [B, 1, 1, T] as the family's layers read it; for mean pooling `weights`
+            [B, 1, T], 1 / length on tokens and 0 on padding.
         """
         hidden = self.family.embed(self.backbone, inputs)
-        tokens = inputs["attention_mask"].to(hidden.dtype)
-        state = {"hidden": hidden, "mask": ((1.0 - tokens) * torch.finfo(hidden.dtype).min)[:, None, None, :]}
+        state = {"hidden": hidden, "mask": self.family.mask(inputs, hidden)}
         if self.pooling == "mean":
+            tokens = inputs["attention_mask"].to(hidden.dtype)
             state["weights"] = (tokens / tokens.sum(dim=1, keepdim=True))[:, None, :]
         return state
 
     def segment(self, exit_index: int, state: State) -> State:
         """The layers from the previous exit to this one."""
-        hidden, mask = state["hidden"], state["mask"]
-        for layer in self._spans[exit_index]:
-            hidden = self.family.run(layer, hidden, mask)
+        hidden = self.family.run(self.backbone, self._spans[exit_index], state["hidden"], state.get("mask"))
         return {**state, "hidden": hidden}
 
     def feature(self, exit_index: int, state: State) -> Tensor:
@@ -149,9 +145,9 @@ def load_encoder(
         BackboneError: if there is no such model, no safetensors weights, weights that do not fit, no tokenizer, or
             a family that is not known.
     """
-    family = family_of(_model_type(path))
+    backbone, family = load_pretrained(path, "text")
     return HFEncoder(
-        _pretrained(path, family),
+        backbone,
         family,
         n_outputs,
         pooling=pooling,
@@ -175,54 +171,3 @@ def load_minilm_l6(n_outputs: int, *, exits: Sequence[int] | None = None, max_le
         )
     folder = str(Path(spec.origin).parent / "model")
     return load_encoder(folder, n_outputs, pooling="mean", exits=exits, max_length=max_length)
-
-
-def _model_type(path: str) -> str:
-    """The family name in the configuration at `path`."""
-    try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        if Path(path).is_dir():
-            raise BackboneError(
-                f"'{path}' has no config.json that the transformers library can read: "
-                "name a folder written by save_pretrained."
-            ) from error
-        raise BackboneError(
-            f"'{path}' is neither a local folder nor a model that can be reached: check the spelling, "
-            "or without network give the path of a downloaded folder."
-        ) from error
-    return str(config.model_type)
-
-
-def _pretrained(path: str, family: Family) -> nn.Module:
-    """The library model with all its weights, from safetensors alone."""
-    talk: Any = library_logging
-    verbosity, shows_progress = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    talk.set_verbosity_error()
-    talk.disable_progress_bar()
-    try:
-        model, report = AutoModel.from_pretrained(
-            path,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-            **family.model_arguments,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BackboneError(
-            f"the weights of '{path}' could not be loaded: a complete model.safetensors that fits its config.json is "
-            "needed (pickled .bin weights are not read; convert them with save_pretrained)."
-        ) from error
-    finally:
-        talk.set_verbosity(verbosity)
-        if shows_progress:
-            talk.enable_progress_bar()
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise BackboneError(
-            f"the weights of '{path}' lack {len(missing)} tensors (first: {missing[0]}): "
-            "name a complete model of its family."
-        )
-    backbone: nn.Module = model
-    return backbone
