@@ -93,7 +93,7 @@ class ExitPolicy(ABC):
         return cls.learn is not ExitPolicy.learn
 
     def fit(self, calibration: CalibrationTable) -> Self:
-        """Return the fitted policy.
+        """Return the policy fitted on a table, whatever it was fitted on before.
 
         Raises:
             PolicyError: the table is not a CalibrationTable (nothing is tuned on what is reported), or does not suit.
@@ -103,8 +103,14 @@ class ExitPolicy(ABC):
                 f"{self.name}: fit takes a CalibrationTable, not {type(calibration).__name__}: "
                 "policies never learn from the samples that are reported"
             )
-        self.check(calibration)
-        return self.learn(calibration)
+        fresh = self.unfitted()
+        fresh.check(calibration)
+        return fresh.learn(calibration)
+
+    def unfitted(self) -> Self:
+        """Return the policy as it was before it learned anything: its parameters alone."""
+        forgotten = {spec.name: None for spec in learned_fields(self)}
+        return replace(self, **forgotten) if forgotten else self  # type: ignore[type-var]
 
     def check(self, table: ExitTable) -> None:
         """Raise a PolicyError sentence if this rule cannot run on such a table."""
@@ -132,8 +138,8 @@ class ExitPolicy(ABC):
         level = self.level
         if isinstance(level, tuple) and len(level) != n_exits - 1:
             raise PolicyError(
-                f"{self.name}: {self.knob} has {len(level)} numbers, but a network of {n_exits} exits needs "
-                f"{n_exits - 1} (the last exit always answers) or one for all"
+                f"{self.name}: {self.knob} has {len(level)} numbers, but this network has {n_exits} exits: give "
+                f"{n_exits - 1} (the last exit always answers), or one for all"
             )
         for spec in learned_fields(self):
             value = getattr(self, spec.name)

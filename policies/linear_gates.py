@@ -52,11 +52,13 @@ def features_of(name: str, calibration: CalibrationTable) -> NDArray[np.float16]
     """Return the features [N, L, H] that a rule is fitted on.
 
     Raises:
-        PolicyError: the table has none, or some are not finite (float16 ends at 65504).
+        PolicyError: the table has none, or one sample only, or some are not finite (float16 ends at 65504).
     """
     features = calibration.features
     if features is None:
         raise PolicyError(f"{name}: the calibration table has no features: collect it with --features")
+    if calibration.n < 2:
+        raise PolicyError(f"{name}: one calibration sample is too few to learn from its features: give more samples")
     finite = np.isfinite(features)
     if not finite.all():
         row, exit_index, _ = (int(i) for i in np.argwhere(~finite)[0])

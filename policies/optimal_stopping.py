@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
 from policies.evidence import Evidence, EvidenceTable, softmax, summarise
+from policies.fitting import require_several_exits, require_two_classes
 from policies.history import cheap_numbers
 from policies.parameters import Threshold, knob, learned, parameter
 from policies.stopping import N_FOLDS, Advantage, fit_advantage
@@ -51,6 +52,11 @@ class OptimalStopping(ExitPolicy):
     leaves_when = "<="
     knob = "price"
 
+    def check_shape(self, n_exits: int, n_outputs: int) -> None:
+        """Refuse a single exit."""
+        ExitPolicy.check_shape(self, n_exits, n_outputs)
+        require_several_exits(self.name, n_exits)
+
     def learn(self, calibration: CalibrationTable) -> Self:
         """Fit the value of going on at every exit but the last."""
         check_calibration(self.name, calibration)
@@ -86,9 +92,15 @@ class OptimalStoppingEnsemble(ExitPolicy):
     leaves_when = "<="
     knob = "price"
 
+    def check_shape(self, n_exits: int, n_outputs: int) -> None:
+        """Refuse a single exit."""
+        ExitPolicy.check_shape(self, n_exits, n_outputs)
+        require_several_exits(self.name, n_exits)
+
     def learn(self, calibration: CalibrationTable) -> Self:
         """Fit the ensembles, and the value of going on with ensembles fitted on other samples."""
         check_calibration(self.name, calibration)
+        require_two_classes(self.name, calibration)
         exits = held_out_ensembles(calibration)
         advantage = learn_advantage(self.name, exits, calibration, self.unit)
         return replace(self, ensemble=Ztw().learn(calibration), advantage=advantage)
@@ -143,9 +155,7 @@ def _named(prefix: str, state: State) -> State:
 
 
 def check_calibration(name: str, calibration: CalibrationTable) -> None:
-    """Raise a PolicyError sentence if there is nothing to decide, or too little to learn it from."""
-    if calibration.n_exits == 1:
-        raise PolicyError(f"{name}: a network of one exit has nothing to decide: use final")
+    """Raise a PolicyError sentence if there is too little to learn from."""
     if calibration.n < FEWEST_SAMPLES:
         raise PolicyError(
             f"{name}: {calibration.n} calibration samples are too few to learn from: give at least {FEWEST_SAMPLES}"

@@ -49,7 +49,9 @@ class Fixed(ExitPolicy):
         """Refuse an exit the network does not have."""
         ExitPolicy.check_shape(self, n_exits, n_outputs)
         if self.exit is not None and self.exit > n_exits:
-            raise PolicyError(f"fixed: exit is {self.exit}, but this network has exits 1..{n_exits}")
+            raise PolicyError(
+                f"fixed: exit is {self.exit}, but this network has exits 1..{n_exits}: choose one of them"
+            )
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
         """Score: the number of the exit."""
@@ -80,7 +82,10 @@ class Random(ExitPolicy):
         """Refuse a mean exit the network cannot have."""
         ExitPolicy.check_shape(self, n_exits, n_outputs)
         if self.mean_exit is not None and self.mean_exit > n_exits:
-            raise PolicyError(f"random: mean_exit is {self.mean_exit:g}, but this network has exits 1..{n_exits}")
+            raise PolicyError(
+                f"random: mean_exit is {self.mean_exit:g}, but this network has exits 1..{n_exits}: choose a mean of "
+                "1 or more up to that"
+            )
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
         """Score: the mean exit of a coin that succeeds with probability u."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.base import ExitPolicy, State, decided
+from policies.base import ABSTAINED, ExitPolicy, State, decided
 from policies.errors import PolicyError
 from policies.evidence import Evidence, EvidenceTable
 from policies.parameters import is_integer
@@ -18,6 +19,7 @@ from policies.walk import Decisions, Trace, decide, trace
 
 SHAPES = (3, 2, 5, 1)
 """Numbers of outputs that are tried until the policy accepts one."""
+_WHAT_TO_DO = re.compile(r"\b(change|choose|give|use)\b")
 
 
 class Fault(Exception):  # noqa: N818  # it is a finding, not an error of the program
@@ -28,12 +30,14 @@ class Subject(NamedTuple):
     """A policy ready to decide, and the tables it is tried on.
 
     Attributes:
+        asked: as it was handed in.
         policy: fitted, with an operating point at which some samples leave early and some late.
         calibration: what it was fitted on.
         evidence: of the table it decides on.
         traced: its scores and answers there.
     """
 
+    asked: ExitPolicy
     policy: ExitPolicy
     calibration: CalibrationTable
     evidence: EvidenceTable
@@ -89,9 +93,13 @@ def prepare(policy: ExitPolicy, *, seed: int = 0, n: int = 97, n_exits: int = 6)
             continue
         evidence = EvidenceTable(reported(synthetic(n, n_exits, n_outputs, policy, seed=seed + 1)))
         traced = trace(fitted, evidence)
-        ready = fitted if fitted.level is not None else fitted.at(_middle(fitted, traced.score))
-        return Subject(ready, calibration, evidence, traced)
+        return Subject(policy, at_middle(fitted, traced), calibration, evidence, traced)
     raise refused
+
+
+def at_middle(policy: ExitPolicy, traced: Trace) -> ExitPolicy:
+    """Return the policy at an operating point in the middle of its scores, if it has none."""
+    return policy if policy.level is not None else policy.at(_middle(policy, traced.score))
 
 
 def _middle(policy: ExitPolicy, score: Floats) -> float:
@@ -104,20 +112,60 @@ def _middle(policy: ExitPolicy, score: Floats) -> float:
 
 
 def runs_or_says(policy: ExitPolicy, *, n_exits: int, n_outputs: int) -> str:
-    """Return the mean exit on a table of that shape, or the sentence that refuses it.
+    """Fit a policy from its parameters on a table of that shape and let it decide; or read why it does not suit.
+
+    The table has all classes, right and wrong answers, and all that the rule reads: its shape is the only thing there
+    is to object to, and the place to object is ``check_shape``.
+
+    Returns:
+        The mean exit, or the sentence after ``refused:``.
 
     Raises:
-        Fault: the policy uses exits that the network does not have.
+        Fault: the policy accepts the shape and then fails on it, refuses a task that it says it is for, or decides
+            what the table does not have.
     """
     calibration = synthetic(150, n_exits, n_outputs, policy, seed=7)
     try:
+        policy.unfitted().check_shape(n_exits, n_outputs)
+    except PolicyError as sentence:
+        return f"refused: {_legitimate(str(sentence), policy)}"
+    evidence = EvidenceTable(reported(synthetic(60, n_exits, n_outputs, policy, seed=8)))
+    try:
+        fitted = policy.fit(calibration)
+        decisions = decide(fitted if policy.online else at_middle(fitted, trace(fitted, evidence)), evidence)
+    except PolicyError as error:
+        raise Fault(f"check_shape accepts {n_exits} exits and {n_outputs} outputs, but then: {error}") from error
+    _of_the_table(decisions, evidence.table)
+    return f"mean exit {decisions.exit_index.mean() + 1:.2f} of {n_exits}"
+
+
+def _legitimate(sentence: str, policy: ExitPolicy) -> str:
+    if not sentence.startswith(f"{policy.name}: ") or "\n" in sentence or not _WHAT_TO_DO.search(sentence):
+        raise Fault(f"'{sentence}' is no sentence that names the rule and says what to give, use or choose instead")
+    return sentence
+
+
+def fits_or_says(policy: ExitPolicy, calibration: CalibrationTable, evidence: EvidenceTable, what: str) -> bool:
+    """Whether a rule can be fitted on meagre samples; if not, a sentence says why.
+
+    Raises:
+        Fault: it is fitted and gives NaN where a fit on many samples gives numbers, or the sentence says nothing.
+    """
+    try:
         fitted = policy.fit(calibration)
     except PolicyError as sentence:
-        return f"refused: {sentence}"
-    decisions = decide(fitted, EvidenceTable(reported(calibration)))
-    if n_exits == 1 and decisions.exit_index.any():
-        raise Fault("a network of one exit has only exit 1")
-    return f"mean exit {decisions.exit_index.mean() + 1:.2f} of {n_exits}"
+        _legitimate(str(sentence), policy)
+        return False
+    undefined = np.isnan(trace(fitted, evidence).score)
+    if (undefined.any(axis=1) & ~undefined.all(axis=1)).any() or undefined.all():
+        raise Fault(f"fitted on {what}, some scores are NaN")
+    return True
+
+
+def _of_the_table(decisions: Decisions, table: ExitTable) -> None:
+    if not ((decisions.exit_index >= 0) & (decisions.exit_index < table.n_exits)).all():
+        raise Fault(f"exits {np.unique(decisions.exit_index).tolist()} are not exits of the table")
+    answers_of_the_table(decisions.prediction, table)
 
 
 def round_trip(policy: ExitPolicy) -> str:
@@ -143,6 +191,18 @@ def same(one: NDArray[Any], other: NDArray[Any], what: str) -> None:
     # Matrix products may round differently for other batch sizes; decisions move only on a score within 1e-9.
     if one.shape != other.shape or not np.allclose(one, other, rtol=1e-9, atol=1e-12, equal_nan=True):
         raise Fault(f"the {what} differ")
+
+
+def answers_of_the_table(predictions: NDArray[Any], table: ExitTable) -> None:
+    """Compare predictions with what the table allows.
+
+    Raises:
+        Fault: one of them is no class of the table (nor an abstention), or not finite.
+    """
+    if table.n_outputs > 1 and not ((predictions >= ABSTAINED) & (predictions < table.n_outputs)).all():
+        raise Fault(f"predictions {np.unique(predictions).tolist()} are not classes of the table")
+    if not np.isfinite(predictions.astype(np.float64)).all():
+        raise Fault("some predictions are not finite")
 
 
 # -- walking by hand ---------------------------------------------------------------------------------------------

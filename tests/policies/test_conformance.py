@@ -8,8 +8,10 @@ import pytest
 from policies.base import ExitPolicy
 from policies.confidence import MaxProb
 from policies.conformance import check_policy
-from policies.parameters import Threshold, knob
+from policies.errors import PolicyError
+from policies.parameters import Threshold, knob, learned
 from policies.registry import catalogue, reference
+from policies.trials import synthetic
 
 
 @pytest.mark.parametrize("name", catalogue())
@@ -17,6 +19,46 @@ def test_every_policy_conforms(name):
     results = check_policy(catalogue()[name]())
     assert [f"{r.name}: {r.detail}" for r in results if not r.passed] == []
     assert len(results) > 10
+
+
+@pytest.fixture(scope="module")
+def details():
+    """Detail of every property of every rule of this package: {property: {rule: detail}}."""
+    found = {}
+    for name, cls in catalogue().items():
+        for result in check_policy(cls()):
+            found.setdefault(result.name, {})[name] = result.detail
+    return found
+
+
+def refusing(details):
+    return {name for name, detail in details.items() if detail.startswith("refused: ")}
+
+
+def test_the_properties_of_shape_are_not_vacuous(details):
+    everybody = set(catalogue())
+    assert set(details["two classes"]) == everybody
+    assert refusing(details["two classes"]) == set()
+    assert refusing(details["many classes"]) == {"monobert"}
+    assert refusing(details["one exit"]) == {"cats", "optimal_stopping", "optimal_stopping_ensemble"}
+    for_regression = {name for name, cls in catalogue().items() if "regression" in cls.tasks}
+    assert everybody - refusing(details["regression"]) == for_regression
+    assert {"cats", "lte", "pabee", "palbert", "ponder"} < for_regression
+    for shape in ("one exit", "two classes", "many classes", "regression"):
+        assert all(detail.startswith(("refused: ", "mean exit ")) for detail in details[shape].values())
+
+
+def test_scores_are_really_used_on_the_other_shapes(details):
+    # Neither end of the network: samples leave early and late, so the rule was fitted and placed on that very table.
+    between = [n for n, d in details["many classes"].items() if "5.00 of" not in d and "mean exit 1.00" not in d]
+    assert len(between) > 40
+
+
+def test_every_rule_that_learns_is_tried_on_meagre_samples(details):
+    learns = {name for name, cls in catalogue().items() if cls.learns()}
+    tried = {name for name, detail in details["meagre calibration"].items() if detail.startswith("fitted on ")}
+    assert tried == learns
+    assert len(learns) > 15
 
 
 @pytest.mark.parametrize("name", catalogue())
@@ -38,6 +80,72 @@ class Base(ExitPolicy):
 
 def rule(observe, **class_variables):
     return type("Made", (Base,), {"__slots__": (), "name": "made", "observe": observe, **class_variables})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Learner(Base):
+    """A faultless rule with learned fields; the faults below are made of it."""
+
+    means: np.ndarray | None = learned()
+
+    def learn(self, calibration):
+        return dataclasses.replace(self, means=calibration.logits.mean(axis=(0, 2)))
+
+    def observe(self, state, evidence):
+        return state, evidence.confidence + self.known(self.means)[evidence.exit_index] * 1e-3, evidence.label
+
+
+def learner(**members):
+    return type("Made", (Learner,), {"__slots__": (), "name": "made", **members})
+
+
+def test_a_rule_that_learns_conforms():
+    assert failures(learner()) == set()
+
+
+def test_a_fit_that_only_works_for_the_first_shape_is_caught():
+    def learn(self, calibration):
+        if calibration.n_exits != 6 or calibration.n_outputs != 3:
+            raise PolicyError("made: give six exits and three classes")
+        return Learner.learn(self, calibration)
+
+    assert failures(learner(learn=learn)) == {"one exit", "two classes", "many classes"}
+
+
+def test_a_fit_that_starts_from_an_earlier_one_is_caught():
+    def fit(self, calibration):
+        self.check(calibration)
+        return self.learn(calibration) if self.means is None else self
+
+    stale = learner(fit=fit)
+    table = synthetic(30, 4, 3, stale())
+    other = dataclasses.replace(table, logits=table.logits + 1)
+    assert not np.array_equal(learner()().fit(table).fit(other).means, learner()().fit(table).means)
+    assert "determinism" in failures(stale)
+
+
+def test_a_refusal_that_helps_nobody_is_caught():
+    def check_shape(self, n_exits, n_outputs):
+        ExitPolicy.check_shape(self, n_exits, n_outputs)
+        if n_outputs == 2:
+            raise PolicyError("no")
+
+    assert failures(learner(check_shape=check_shape)) == {"two classes"}
+
+
+def test_learned_numbers_that_fit_another_network_are_caught():
+    def learn(self, calibration):
+        return dataclasses.replace(self, means=np.zeros(6))
+
+    assert failures(learner(learn=learn)) >= {"one exit", "two classes", "many classes"}
+
+
+def test_a_fit_that_turns_into_nan_on_meagre_samples_is_caught():
+    def learn(self, calibration):
+        spread = calibration.logits.std(axis=0).mean(axis=1)
+        return dataclasses.replace(self, means=np.where(spread > 0, spread, np.nan)[: len(spread)])
+
+    assert failures(learner(learn=learn)) == {"meagre calibration"}
 
 
 def test_the_base_of_these_faults_conforms():
