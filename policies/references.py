@@ -49,9 +49,7 @@ class Fixed(ExitPolicy):
         """Refuse an exit the network does not have."""
         ExitPolicy.check_shape(self, n_exits, n_outputs)
         if self.exit is not None and self.exit > n_exits:
-            raise PolicyError(
-                f"fixed: exit is {self.exit}, but this network has exits 1..{n_exits}: choose one of them"
-            )
+            raise PolicyError(f"fixed: exit is {self.exit}, but this network has exits 1..{n_exits}: choose one")
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
         """Score: the number of the exit."""

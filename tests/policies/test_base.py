@@ -50,7 +50,7 @@ def test_one_threshold_an_exit():
 
 
 def test_a_wrong_number_of_thresholds_is_a_sentence():
-    with pytest.raises(PolicyError, match="has 2 numbers, but a network of 5 exits needs 4"):
+    with pytest.raises(PolicyError, match="has 2 numbers, but this network has 5 exits: give 4"):
         decide(parse_policy("max_prob(threshold=[0.9, 0.8])"), EVIDENCE)
 
 
