@@ -60,8 +60,17 @@ BACKBONES: tuple[BackboneEntry, ...] = (
     BackboneEntry(
         name="hf-encoder",
         reads="text",
-        summary="any BERT-type encoder, path=hub name or folder, LoRA adapters",
+        summary="any encoder of a known family (BERT, RoBERTa, ALBERT, ...), path=hub name or folder, LoRA adapters",
         loader="backbones.encoders:load_encoder",
+        modules=("torch", "transformers", "peft"),
+        extra="backbones",
+        has_adapters=True,
+    ),
+    BackboneEntry(
+        name="hf-vision",
+        reads="image",
+        summary="any vision transformer (ViT), path=hub name or folder, LoRA adapters",
+        loader="backbones.vision_transformer:load_vision_transformer",
         modules=("torch", "transformers", "peft"),
         extra="backbones",
         has_adapters=True,
