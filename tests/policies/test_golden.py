@@ -54,7 +54,7 @@ ROWS = [
     ("oracle", "1 1 2 1", "0 1 1 2"),
     ("final", "6 6 6 6", "0 1 1 2"),
     ("fixed(exit=2)", "2 2 2 2", "0 0 1 2"),
-    # Entropies of neighbours' means from exit 2 on: s1 .914 .587 .279; s2 1.045 1.045 .947 .689 .439; s3 .905 .666 .666.
+    # Entropies of means of neighbours, from exit 2 on: s1 .914 .587; s2 1.045 1.045 .947 .689 .439; s3 .905 .666 .666.
     ("f_pabee_released(patience=2, threshold=0.7)", "4 6 4 6", "0 1 1 2"),
     ("class_thresholds(thresholds=[0.7, 0.85, 0.37])", "2 5 1 1", "0 1 0 2"),
 ]  # fmt: skip
