@@ -64,7 +64,7 @@ def _lines(curves: Sequence[Steps], resamples: Resamples, most: int) -> Iterator
     total = units.sums(size[:, None])  # [R, 1] samples in each resample
     kept = [steps.points(most) for steps in curves]
     followed = [_followed(steps, points, unit) for steps, points in zip(curves, kept, strict=True)]
-    drawn = _sums(units, np.concatenate(followed))
+    drawn = units.sums(np.concatenate(followed))
     parts = np.split(drawn, np.cumsum([len(points) for points in kept])[:-1], axis=1)
     for steps, points, part in zip(curves, kept, parts, strict=True):
         sums = steps.sums(np.ones((1, steps.n)))[0, ::-1]
@@ -75,15 +75,6 @@ def _lines(curves: Sequence[Steps], resamples: Resamples, most: int) -> Iterator
             values_drawn=steps.metric.from_statistics(part[:, ::-1, 1:]),
             kept=len(steps) - 1 - points[::-1],
         )
-
-
-def _sums(resamples: Resamples, statistics: Floats) -> Floats:
-    """Return ``resamples.sums``; a column that is the same for all operating points (a count) is summed once."""
-    same = np.array([bool((column == column[0]).all()) for column in np.moveaxis(statistics, -1, 0)])
-    sums = np.empty((resamples.count, *statistics.shape[::2]))
-    sums[:, :, ~same] = resamples.sums(statistics[:, :, ~same])
-    sums[:, :, same] = resamples.sums(statistics[:1, :, same])
-    return sums
 
 
 def _followed(steps: Steps, points: NDArray[np.intp], unit: NDArray[np.intp] | None) -> Floats:

@@ -105,6 +105,8 @@ class Resamples:
     def sums(self, statistics: Floats) -> Floats:
         """Return additive statistics of every resample, ``[R, ..., K]`` for per-sample statistics ``[..., n, K]``.
 
+        A whole number that is the same over all leading axes (a count) is summed once.
+
         Raises:
             UserError: The statistics are of another number of samples.
         """
@@ -113,22 +115,28 @@ class Resamples:
                 f"statistics of shape {list(statistics.shape)} do not fit resamples of {self.n} samples: "
                 "pass [..., n, K]"
             )
-        # Samples first, once, so that each chunk is one plain matrix product.
         unit = deal(self.n, self.seed)
-        width = math.prod(statistics.shape[:-2]) * statistics.shape[-1]
-        columns = np.ascontiguousarray(np.moveaxis(statistics, -2, 0)).reshape(self.n, width)
+        lead, width = statistics.shape[:-2], statistics.shape[-1]
+        flat = statistics.reshape(math.prod(lead), self.n, width)
+        whole = np.array_equal(flat, np.rint(flat)) and self.n * np.abs(flat).max(initial=0.0) < _EXACT_FLOAT32
+        same = np.array([bool((flat[:, :, k] == flat[:1, :, k]).all()) for k in range(width)], bool)
+        if whole and len(flat) > 1 and same.any():
+            sums = np.empty((self.count, len(flat), width))
+            sums[:, :, same] = self.sums(flat[0][:, same])[:, None]
+            sums[:, :, ~same] = self.sums(flat[:, :, ~same])
+            return sums.reshape(self.count, *lead, width)
+        # Samples first, once, so that each chunk is one plain matrix product.
+        columns = np.ascontiguousarray(np.moveaxis(flat, -2, 0)).reshape(self.n, len(flat) * width)
         if unit is not None:
             columns = sums_of_units(columns, unit)
-        if len(columns) * np.abs(columns).max(initial=0.0) < _EXACT_FLOAT32 and np.array_equal(
-            columns, np.rint(columns)
-        ):
+        if whole:
             columns = columns.astype(np.float32)  # counts: exact, and twice as fast
         sums = np.empty((self.count, columns.shape[1]))
         start = 0
         for weights in self._draws(len(columns)):
             sums[start : start + len(weights)] = weights.astype(columns.dtype) @ columns
             start += len(weights)
-        return sums.reshape(self.count, *statistics.shape[:-2], statistics.shape[-1])
+        return sums.reshape(self.count, *lead, width)
 
     def metric(self, metric: Metric, predictions: Numbers, labels: Numbers, n_classes: int = 1) -> Floats:
         """Return the metric of every resample, ``[R, ...]`` for predictions ``[..., n]``; NaN where undefined.
