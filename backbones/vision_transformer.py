@@ -46,10 +46,13 @@ class Preprocessing:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """[B, ch, h, w] in [0, 1] -> [B, ch, h', w']."""
-        if self.size is not None and tuple(pixels.shape[2:]) != self.size:
-            smooth = self.resampling != "nearest-exact"
-            resized = functional.interpolate(pixels, self.size, mode=self.resampling, antialias=smooth)
-            pixels = resized.clamp_(0.0, 1.0)  # a cubic filter overshoots
+        if self.size is not None:
+            # Width, then height, each cut to [0, 1] where a cubic filter overshoots: as image libraries do.
+            for shape in ((pixels.shape[2], self.size[1]), self.size):
+                if tuple(pixels.shape[2:]) != shape:
+                    smooth = self.resampling != "nearest-exact"
+                    resized = functional.interpolate(pixels, shape, mode=self.resampling, antialias=smooth)
+                    pixels = resized.clamp_(0.0, 1.0)
         mean, deviation = (torch.tensor(values)[:, None, None] for values in (self.mean, self.deviation))
         return (self.scale * pixels - mean) / deviation
 

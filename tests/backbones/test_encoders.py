@@ -2,16 +2,19 @@
 
 import importlib.util
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, GPT2Config, GPT2Model
 
 from backbones.encoders import load_encoder, load_minilm_l6
 from backbones.errors import BackboneError
 
 TEXTS = ["a b", "c d e f a b c d", "e"]
+REACTIONS = ["C C O . C C ( = O ) O > > C C O C ( C ) = O", "C N", "c 1 c c c c c 1 Br > > c 1 c c c c c 1"]
 
 
 def hidden_states(model, inputs):
@@ -22,8 +25,9 @@ def hidden_states(model, inputs):
     return states
 
 
-def assert_equals_library(model):
-    inputs = model.samples(TEXTS).batch([0, 1, 2])
+def assert_equals_library(model, texts=TEXTS):
+    inputs = model.samples(texts).batch([0, 1, 2])
+    assert not inputs["attention_mask"].all()
     with torch.no_grad():
         theirs = model.backbone(**inputs, output_hidden_states=True).hidden_states
         for layer, ours in zip(model.exit_layers, hidden_states(model, inputs), strict=True):
@@ -43,6 +47,26 @@ def test_segments_equal_the_library_on_minilm():
     model = load_minilm_l6(5).eval()
     assert (model.n_exits, model.feature_width) == (6, 384)
     assert_equals_library(model)
+
+
+@pytest.mark.parametrize(("name", "n_layers"), [("rxnfp-bert12", 12), ("rxnmapper-albert12", 1)])
+def test_real_weights(name, n_layers):
+    root = os.environ.get("HARNESS_MODELS") or Path(__file__).resolve().parents[3] / "shared" / "models"
+    folder = Path(root) / name
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip(f"no weights at {folder}: set HARNESS_MODELS to the folder that holds {name}")
+    model = load_encoder(str(folder), 10).eval()
+    assert (model.n_exits, len({id(layer) for layer in model.family.layers(model.backbone)})) == (12, n_layers)
+    assert_equals_library(model, REACTIONS)
+    inputs = model.samples(REACTIONS).batch([0, 1, 2])
+    with torch.no_grad():
+        state = model.embed(inputs)
+        for exit_index in range(12):
+            state = model.segment(exit_index, state)
+            if exit_index == 4:
+                state = model.take(state, torch.tensor([0, 2]))
+        logits = model.head(11, model.feature(11, state))
+        torch.testing.assert_close(logits, model(inputs)[[0, 2], 11], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
@@ -101,10 +125,20 @@ def copy_of(folder, tmp_path):
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
-def test_a_name_nobody_knows(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BackboneError, match="neither a local folder nor a model that can be reached"):
+def test_a_name_nobody_knows_or_nobody_can_ask(monkeypatch):
+    """The library tells both as an OSError; asking would take half a minute of retries on a machine without network."""
+
+    def unreachable(path, **_):
+        raise OSError(f"no {path}")
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", unreachable)
+    with pytest.raises(BackboneError, match=r"neither a local folder nor a model .* path of a downloaded folder"):
         load_encoder("no-such-org-at-all/no-such-model", 2)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(BackboneError, match="neither a local folder"):
+        load_encoder(str(tmp_path / "typo"), 2)
 
 
 def test_a_folder_without_config(tmp_path):
@@ -136,17 +170,50 @@ def test_truncated_weights(bert_folder, tmp_path):
         load_encoder(str(folder), 2)
 
 
-def test_weights_that_lack_a_layer(bert_folder, tmp_path):
+def test_a_tokenizer_of_another_model(bert_folder, tmp_path):
+    """Ids past the embeddings would end in an index error far from here, or only for some texts."""
+    folder = copy_of(bert_folder, tmp_path)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["surplus"] = 11
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(BackboneError, match=r"ids up to 11, but .* 11 rows"):
+        load_encoder(str(folder), 2)
+    with pytest.raises(BackboneError, match="ids up to 11"):
+        load_encoder(bert_folder, 2, tokenizer=str(folder))
+
+
+def with_config(bert_folder, tmp_path, **changes):
     folder = copy_of(bert_folder, tmp_path)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 5}))
-    with pytest.raises(BackboneError, match="lack"):
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"num_hidden_layers": 5}, "lack 16 tensors"),
+        ({"hidden_size": 32}, "fits its config"),
+        ({"num_attention_heads": 3}, "fits its config"),
+        ({"num_hidden_layers": "four"}, "does not know .* is never run"),
+        ({"model_type": "my-own", "auto_map": {"AutoModel": "mine.Model"}}, "does not know .* is never run"),
+        ({"model_type": "gpt2"}, "'gpt2' are not supported"),
+    ],
+)
+def test_configurations_that_do_not_fit(bert_folder, tmp_path, changes, sentence):
+    with pytest.raises(BackboneError, match=sentence):
+        load_encoder(with_config(bert_folder, tmp_path, **changes), 2)
+
+
+def test_a_config_that_is_no_json(bert_folder, tmp_path):
+    folder = copy_of(bert_folder, tmp_path)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(BackboneError, match=r"no config\.json that the transformers library can read"):
         load_encoder(str(folder), 2)
 
 
-def test_another_family(bert_folder, tmp_path):
-    folder = copy_of(bert_folder, tmp_path)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
-    with pytest.raises(BackboneError, match="'gpt2' are not supported"):
-        load_encoder(str(folder), 2)
+def test_a_checkpoint_of_another_architecture(tmp_path):
+    config = GPT2Config(vocab_size=11, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    GPT2Model(config).save_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match=r"'gpt2' are not supported.* roberta"):
+        load_encoder(str(tmp_path), 2)

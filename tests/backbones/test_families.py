@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -196,19 +195,6 @@ def test_segments_equal_the_library(case, folders, exits):
 
 
 @torch.no_grad()
-def test_the_last_feature_of_a_vision_transformer_is_the_librarys_own(folders):
-    case = CASES[-1]
-    model = network(case, folders)
-    inputs = batch_of(case, model)
-    theirs = of_the_library(case, folders["vit"], inputs)
-    features = model.forward_with_features(inputs)[1]
-    torch.testing.assert_close(features[:, -1], theirs.last_hidden_state[:, 0], atol=1e-5, rtol=0)
-    library = transformers.AutoModel.from_pretrained(folders["vit"])
-    first = library.layernorm(theirs.hidden_states[1])[:, 0]
-    torch.testing.assert_close(features[:, 0], first, atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
 def test_an_albert_layer_of_two_inner_ones(tmp_path):
     """The library tells the states after each inner layer; an exit stands after the group."""
     case = Case("albert", "Albert", {"embedding_size": NARROW, "inner_group_num": 2})
@@ -381,30 +367,3 @@ def test_kinds_that_nothing_reads():
         family_of("resnet", "image")
     with pytest.raises(BackboneError, match="read texts: build it as 'hf-encoder'"):
         family_of("albert", "image")
-
-
-REACTIONS = ["C C O . C C ( = O ) O > > C C O C ( C ) = O", "C N", "c 1 c c c c c 1 Br > > c 1 c c c c c 1"]
-
-
-@pytest.mark.parametrize(("name", "n_layers"), [("rxnfp-bert12", 12), ("rxnmapper-albert12", 1)])
-@torch.no_grad()
-def test_real_weights(name, n_layers):
-    root = os.environ.get("HARNESS_MODELS") or Path(__file__).resolve().parents[3] / "shared" / "models"
-    folder = Path(root) / name
-    if not (folder / "model.safetensors").is_file():
-        pytest.skip(f"no weights at {folder}: set HARNESS_MODELS to the folder that holds {name}")
-    model = build("hf-encoder", 10, path=str(folder)).eval()
-    assert (model.n_exits, len({id(layer) for layer in model.family.layers(model.backbone)})) == (12, n_layers)
-    inputs = model.samples(REACTIONS).batch(range(3))
-    library = transformers.AutoModel.from_pretrained(folder).eval()  # its usual attention: 12 depths amplify rounding
-    theirs = library(**inputs, output_hidden_states=True).hidden_states
-    on_tokens = inputs["attention_mask"].bool()
-    assert not on_tokens.all()
-    for ours, expected in zip(hidden_states(model, inputs), theirs[1:], strict=True):
-        torch.testing.assert_close(ours[on_tokens], expected[on_tokens], atol=1e-5, rtol=0)
-    state = model.embed(inputs)
-    for exit_index in range(12):
-        state = model.segment(exit_index, state)
-        if exit_index == 4:
-            state = model.take(state, torch.tensor([0, 2]))
-    torch.testing.assert_close(model.head(11, model.feature(11, state)), model(inputs)[[0, 2], 11], atol=1e-5, rtol=0)
