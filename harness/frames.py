@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness import PROTOCOL_VERSION
 from harness.cells.plan import Cell, CellStatus
 from harness.evaluate import Evaluation, Scored
@@ -15,6 +18,9 @@ from policies.registry import family, policy_class
 from policies.spec import split_spec
 
 Row = dict[str, Any]
+Columns = dict[str, Any]
+SHOWN_POINTS = 500
+"""Operating points of a curve that plots draw; more cannot be told apart on paper."""
 _NAN = math.nan
 
 
@@ -27,10 +33,10 @@ class Measured(NamedTuple):
 
 @dataclass(slots=True)
 class Frames:
-    """Rows of the four frames, growing cell by cell."""
+    """Rows of the four frames, growing cell by cell; a curve is given by columns, each an array or one value."""
 
     results: list[Row] = field(default_factory=list)
-    curves: list[Row] = field(default_factory=list)
+    curves: list[Columns] = field(default_factory=list)
     exits: list[Row] = field(default_factory=list)
     histograms: list[Row] = field(default_factory=list)
 
@@ -45,6 +51,13 @@ class Frames:
             self.histograms.extend(_histogram(cell, scored))
         self.curves.extend(_curves(cell, evaluation))
         self.exits.extend(_exits(cell, evaluation))
+
+    def extend(self, more: Frames) -> None:
+        """Add the rows of other cells."""
+        self.results += more.results
+        self.curves += more.curves
+        self.exits += more.exits
+        self.histograms += more.histograms
 
     def add_without_numbers(self, entry: CellStatus) -> None:
         """Add a cell that was skipped or failed: one visible row with its reason."""
@@ -154,22 +167,31 @@ def _histogram(cell: Cell, scored: Scored) -> Iterator[Row]:
         yield {"cell": cell.id, "policy": judgement.spec, "policy_name": name, "exit": i + 1, "share": share}
 
 
-def _curves(cell: Cell, evaluation: Evaluation) -> Iterator[Row]:
+def _curves(cell: Cell, evaluation: Evaluation) -> Iterator[Columns]:
+    """Yield every curve as columns; of the many operating points of a long one, as many as a plot can show."""
     for curve in evaluation.curves:
+        shown = _shown(curve.mean_exit)
         macs = curve.costs.get("macs")
-        full = evaluation.macs[-1]
-        for i in range(len(curve)):
-            yield {
-                "cell": cell.id,
-                "policy_name": curve.policy.name,
-                "knob": curve.policy.knob,
-                "threshold": float(curve.threshold[i]),
-                "value": float(curve.metric[i]),
-                "mean_exit": float(curve.mean_exit[i]),
-                "speedup_layers": cell.n_exits / float(curve.mean_exit[i]),
-                "speedup_macs": _NAN if macs is None else full / float(macs[i]),
-                "causal": curve.policy.causal,
-            }
+        yield {
+            "cell": cell.id,
+            "policy_name": curve.policy.name,
+            "knob": str(curve.policy.knob),
+            "threshold": curve.threshold[shown],
+            "value": curve.metric[shown],
+            "mean_exit": curve.mean_exit[shown],
+            "speedup_layers": cell.n_exits / curve.mean_exit[shown],
+            "speedup_macs": np.full(len(shown), _NAN) if macs is None else evaluation.macs[-1] / macs[shown],
+            "causal": curve.policy.causal,
+        }
+
+
+def _shown(mean_exit: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return at most ``SHOWN_POINTS`` points of a curve, even over the speed-up on a log axis, both ends included."""
+    if len(mean_exit) <= SHOWN_POINTS:
+        return np.arange(len(mean_exit))
+    place = np.log(mean_exit)  # ascending
+    wanted = np.linspace(place[0], place[-1], SHOWN_POINTS)
+    return np.unique(np.searchsorted(place, wanted).clip(0, len(place) - 1))
 
 
 def _exits(cell: Cell, evaluation: Evaluation) -> Iterator[Row]:

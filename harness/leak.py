@@ -7,7 +7,7 @@ between the two protocols is what that flatters.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,16 +46,21 @@ class Leak(NamedTuple):
     optimism_speedup: float
 
 
-def leak_rows(subjects: Sequence[Subject]) -> list[Row]:
-    """Return one row a policy and cell, then the same pooled over seeds and data sets."""
+def leak_rows(of_cells: Mapping[str, Sequence[tuple[Leak, Row]]], metrics: Mapping[str, str]) -> list[Row]:
+    """Return one row a policy and cell, then the same pooled over seeds and data sets.
+
+    Args:
+        of_cells: By cell, what ``leaks_of`` returned.
+        metrics: By cell, the name of its metric.
+    """
     rows: list[Row] = []
     leaks: dict[tuple[str, str, str], dict[str, tuple[Leak, Row]]] = {}
-    for subject in subjects:
-        for leak, row in _of_cell(subject):
-            leaks.setdefault((row["policy"], row["operating"], row["metric"]), {})[subject.id] = leak, row
+    for cell, mine in of_cells.items():
+        for leak, row in mine:
+            leaks.setdefault((row["policy"], row["operating"], row["metric"]), {})[cell] = leak, row
             rows.append(row)
     for (policy, operating, metric), found in leaks.items():
-        every = [subject.id for subject in subjects if subject.metric.name == metric]
+        every = [cell for cell in of_cells if metrics[cell] == metric]
         by_metric = pooled({cell: leak.metric for cell, (leak, _) in found.items()}, every)
         by_speedup = pooled({cell: leak.speedup for cell, (leak, _) in found.items()}, every)
         means = {name: pooled_means({cell: row[name] for cell, (_, row) in found.items()}, every) for name in _AVERAGED}
@@ -78,7 +83,8 @@ def published(subject: Subject, placed: Placed) -> ExitPolicy | None:
     return choose_on(subject.test, with_free_knob(placed.policy), rule, subject.metric, protocol="published")
 
 
-def _of_cell(subject: Subject) -> list[tuple[Leak, Row]]:
+def leaks_of(subject: Subject) -> list[tuple[Leak, Row]]:
+    """Return what the published protocol adds to every policy of one cell, with its row."""
     pairs = [(placed, published(subject, placed)) for placed in subject.chosen()]
     both = [(placed, picked) for placed, picked in pairs if placed.policy is not None and picked is not None]
     if not both:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from harness.errors import UserError, missing_extra
 from harness.evaluate import Evaluation
 from harness.frames import Frames, Measured
 from harness.live_results import LiveFile, read_live
+from harness.parts import CellTask, Part, Worked, work_out
 from harness.plans import chosen_cells
-from harness.studies import study
-from harness.subjects import Subject, open_subject
+from harness.studies import Studies, join
+from harness.subjects import Row, open_subject
+from harness.transfer import Journey, donors_of, travel
+from harness.workers import Failed, Workers
 
 
 def evaluate_cell(entry: CellStatus) -> Evaluation:
@@ -56,12 +59,13 @@ def publish(
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
-    rows, subjects = _rows(cells, measured, console, known or {})
+    rows, studied = _worked_out(cells, measured, console, known or {})
     if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
-    curves = pd.DataFrame(rows.curves, columns=list(CURVES.names))
+    drawn = [pd.DataFrame(curve, columns=list(CURVES.names)) for curve in rows.curves]
+    curves = pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame(columns=list(CURVES.names))
     frames = check_frames(rows.results, curves, rows.exits, rows.histograms)
-    studies = check_studies(asdict(study(subjects, console)))
+    studies = check_studies(asdict(studied))
     console.say("writing tables, plots and the page")
     files = write_tables(frames, out / "tables") + write_study_tables(studies, out / "tables")
     files += write_plots(frames, out / "plots") + write_study_plots(studies, out / "plots")
@@ -79,20 +83,41 @@ def publish(
     }
 
 
-def _rows(
+def _worked_out(
     cells: list[CellStatus], measured: LiveFile | None, console: Console, known: Mapping[str, Evaluation]
-) -> tuple[Frames, list[Subject]]:
-    from tqdm import tqdm
-
-    frames, subjects = Frames(), []
-    for entry in tqdm(cells, desc="replay", unit="cell", disable=True if console.quiet else None):
-        if entry.status != "cached":
+) -> tuple[Frames, Studies]:
+    """Work out every cached cell, each in a process of its own; one that cannot be read becomes a visible row."""
+    cached = [entry for entry in cells if entry.status == "cached"]
+    tasks = [CellTask(entry, _measured(entry.cell.id, measured), known.get(entry.cell.id)) for entry in cached]
+    sizes = [float(entry.cell.paths.test.stat().st_size) for entry in cached]
+    results = Workers(work_out, "cells", "cell", console).each(tasks, sizes)
+    worked = dict(zip((entry.cell.id for entry in cached), results, strict=True))
+    frames, parts, travelling = Frames(), [], []
+    for entry in cells:
+        result = worked.get(entry.cell.id)
+        if isinstance(result, Worked):
+            frames.extend(result.frames)
+            parts.append(result.part)
+            travelling.append(entry)
+        elif result is None:
             frames.add_without_numbers(entry)
-            continue
-        subject = open_subject(entry, known.get(entry.cell.id))
-        subjects.append(subject)
-        frames.add(entry.cell, subject.evaluation, _measured(entry.cell.id, measured))
-    return frames, subjects
+        elif isinstance(result, Failed) and result.foreseen:
+            frames.add_without_numbers(replace(entry, status="failed", reason=result.reason))
+        else:
+            raise result.error()
+    return frames, join(parts, _transfer(travelling, parts, console))
+
+
+def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], console: Console) -> list[Row]:
+    donors = [part.donor for part in parts]
+    pairs = zip(entries, parts, strict=True)
+    tasks = [Journey(entry, part.donor, donors_of(part.donor, donors)) for entry, part in pairs]
+    rows: list[Row] = []
+    for result in Workers(travel, "transfer", "cell", console).each(tasks, [float(part.n) for part in parts]):
+        if isinstance(result, Failed):
+            raise result.error()
+        rows += result
+    return rows
 
 
 def _measured(cell: str, file: LiveFile | None) -> Measured:

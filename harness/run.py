@@ -102,14 +102,17 @@ def _evaluations(
     cells: list[CellStatus], folder: Path, options: RunOptions, console: Console
 ) -> Iterator[tuple[str, Evaluation]]:
     """Replay every cached cell and keep what each policy did with every sample."""
-    from tqdm import tqdm
-
     from harness.publish import evaluate_cell
+    from harness.workers import Failed, Workers
 
     cached = [entry for entry in cells if entry.status == "cached"]
-    for entry in tqdm(cached, desc="replay", unit="cell", disable=True if console.quiet else None):
+    sizes = [float(entry.cell.paths.test.stat().st_size) for entry in cached]
+    results = Workers(evaluate_cell, "replay", "cell", console).each(cached, sizes)
+    for entry, evaluation in zip(cached, results, strict=True):
+        if isinstance(evaluation, Failed):
+            _record(entry, Failure("replay", evaluation.reason), options, console)
+            continue
         with _visible(entry, "replay", options, console):
-            evaluation = evaluate_cell(entry)
             for scored in evaluation.scored:
                 if scored.outcome is not None:
                     outcome = scored.outcome
@@ -149,10 +152,13 @@ class _visible:  # noqa: N801 - reads as a statement
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        cell = self._entry.cell.id
         if error is None or not isinstance(error, Exception):
             return False
         reason = str(error) if getattr(error, "user_sentence", False) else f"{type(error).__name__}: {error}"
-        record_failure(self._options.out, cell, Failure(self.name, reason))
-        self._console.say(f"failed: {cell} at {self.name}: {reason}")
+        _record(self._entry, Failure(self.name, reason), self._options, self._console)
         return True
+
+
+def _record(entry: CellStatus, failure: Failure, options: RunOptions, console: Console) -> None:
+    record_failure(options.out, entry.cell.id, failure)
+    console.say(f"failed: {entry.cell.id} at {failure.stage}: {failure.reason}")

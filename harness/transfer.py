@@ -4,29 +4,73 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluate import Placed
+from harness.cache.cell import open_cell
+from harness.cells.plan import Cell, CellStatus
+from harness.evaluate import FINAL, Placed
 from harness.replay.curve import with_free_knob
+from harness.replay.metrics import find_metric
 from harness.replay.operating import MatchFinal, parse_operating
 from harness.replay.replay import replay
-from harness.statistics.bootstrap import rng
+from harness.statistics.bootstrap import rng, seed_of
 from harness.statistics.effects import Effect, differences
+from harness.statistics.judge import resamples_of
 from harness.statistics.selection import chosen_points, point_at
 from harness.statistics.steps import Steps, steps_of
-from harness.subjects import Row, Subject, rounded
+from harness.subjects import Row, Subject, group_of, rounded
 from policies.base import ExitPolicy
 from policies.errors import PolicyError
-from policies.table import CalibrationTable
+from policies.evidence import EvidenceTable
+from policies.spec import parse_policy
+from policies.table import CalibrationTable, TestTable
+from policies.walk import decide
 
 SIZES = (50, 100, 200, 500, 1000, 2000, 5000)
 """Calibration-set sizes; a cell has those below its own size, and its own."""
 REPEATS = 100
 REPEATS_LEARNED = 20
 """For policies that learn: they are fitted anew on every subsample."""
+MOST_DONORS = 6
+"""Cells of each kind whose thresholds a cell gets; a dozen and a half others tell what thousands of pairs tell."""
 _KINDS = ("seed", "data set", "network")
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """A cell whose thresholds are applied to others.
+
+    Attributes:
+        cell: what it is.
+        n_exits: of its network.
+        task: of its labels.
+        metric: name of its main metric.
+        chosen: its policies with a threshold from calibration.
+    """
+
+    cell: Cell
+    n_exits: int
+    task: str
+    metric: str
+    chosen: tuple[Placed, ...]
+
+
+class Journey(NamedTuple):
+    """A cell that is to be judged under the thresholds of others."""
+
+    entry: CellStatus
+    own: Donor
+    donors: tuple[Donor, ...]
+
+
+def donor_of(subject: Subject) -> Donor:
+    """Return what a cell can give to others."""
+    test = subject.test
+    return Donor(subject.cell, test.n_exits, test.task, subject.metric.name, tuple(subject.chosen()))
 
 
 def transfer_rows(subjects: Sequence[Subject]) -> list[Row]:
@@ -35,26 +79,57 @@ def transfer_rows(subjects: Sequence[Subject]) -> list[Row]:
     A pair has the same number of exits, the same kind of task and metric. The difference is to the threshold chosen on
     the target's own calibration split, on the same test samples.
     """
-    rows: list[Row] = []
-    for target in subjects:
-        own = {(p.asked, p.operating): p.policy for p in target.chosen() if p.policy is not None}
-        asked: list[tuple[Subject, Placed, ExitPolicy]] = []
-        for source in subjects:
-            if _comparable(source, target):
-                asked += [
-                    (source, placed, own[placed.asked, placed.operating])
-                    for placed in source.chosen()
-                    if (placed.asked, placed.operating) in own and _suits(placed, target)
-                ]
-        rows += _against_own(target, asked)
-    return rows
+    donors = [donor_of(subject) for subject in subjects]
+    pairs = zip(subjects, donors, strict=True)
+    return [row for subject, own in pairs for row in rows_of_target(subject.test, own, donors_of(own, donors))]
 
 
-def kind_of(source: Subject, target: Subject) -> str:
+def travel(journey: Journey) -> list[Row]:
+    """Return the rows of one cached cell as a target.
+
+    Raises:
+        UserError: the cache is damaged.
+    """
+    return rows_of_target(open_cell(journey.entry.cell.paths.cache).test(), journey.own, journey.donors)
+
+
+def donors_of(target: Donor, donors: Sequence[Donor]) -> tuple[Donor, ...]:
+    """Return the cells whose thresholds a target gets, in the order given: at most ``MOST_DONORS`` of each kind.
+
+    Where there are more, those that differ in nothing else (data set, seed) go before others, and the seed of the pair
+    decides between equals, so that the table grows with the cells and not with their square.
+    """
+    by_kind: dict[str, list[Donor]] = {}
+    for donor in donors:
+        if _comparable(donor, target):
+            by_kind.setdefault(kind_of(donor.cell, target.cell), []).append(donor)
+
+    def order(donor: Donor) -> tuple[bool, bool, int]:
+        there, here = donor.cell, target.cell
+        return there.dataset != here.dataset, there.seed != here.seed, seed_of("transfer", there.id, here.id)
+
+    kept = {donor.cell.id for mine in by_kind.values() for donor in sorted(mine, key=order)[:MOST_DONORS]}
+    return tuple(donor for donor in donors if donor.cell.id in kept)
+
+
+def rows_of_target(test: TestTable, own: Donor, donors: Sequence[Donor]) -> list[Row]:
+    """Return the rows of one cell as the target of some others."""
+    mine = {(p.asked, p.operating): p.policy for p in own.chosen if p.policy is not None}
+    one = EvidenceTable(test.rows(slice(0, 1)))
+    asked = [
+        (donor, placed, mine[placed.asked, placed.operating])
+        for donor in donors
+        for placed in donor.chosen
+        if (placed.asked, placed.operating) in mine and _suits(placed, one)
+    ]
+    return list(_against_own(test, own, asked))
+
+
+def kind_of(source: Cell, target: Cell) -> str:
     """Return what changes from source to target: the seed, the data set, or the network (and maybe the data set)."""
-    if source.group == target.group:
+    if group_of(source.id) == group_of(target.id):
         return _KINDS[0]
-    return _KINDS[1] if source.cell.backbone == target.cell.backbone else _KINDS[2]
+    return _KINDS[1] if source.backbone == target.backbone else _KINDS[2]
 
 
 def size_rows(subjects: Sequence[Subject]) -> list[Row]:
@@ -65,56 +140,54 @@ def size_rows(subjects: Sequence[Subject]) -> list[Row]:
     return [row for subject in subjects for placed in subject.chosen() for row in _of_sizes(subject, placed)]
 
 
-def _comparable(source: Subject, target: Subject) -> bool:
-    return source.id != target.id and all(
-        (
-            source.test.n_exits == target.test.n_exits,
-            source.test.task == target.test.task,
-            source.metric.name == target.metric.name,
-        )
-    )
+def _comparable(source: Donor, target: Donor) -> bool:
+    facts = [(donor.n_exits, donor.task, donor.metric) for donor in (source, target)]
+    return source.cell.id != target.cell.id and facts[0] == facts[1]
 
 
-def _suits(placed: Placed, target: Subject) -> bool:
+def _suits(placed: Placed, one: EvidenceTable) -> bool:
     """Whether a source's policy can run on the target; e.g. what it learned may need as many classes."""
     if placed.policy is None:
         return False
     try:
-        placed.policy.check(target.test)
-        replay([placed.policy], target.test.rows(slice(0, 1)))
+        placed.policy.check(one.table)
+        decide(placed.policy, one)
     except (PolicyError, ValueError, IndexError):
         return False
     return True
 
 
-def _against_own(target: Subject, asked: Sequence[tuple[Subject, Placed, ExitPolicy]]) -> Iterator[Row]:
+def _against_own(test: TestTable, target: Donor, asked: Sequence[tuple[Donor, Placed, ExitPolicy]]) -> Iterator[Row]:
     if not asked:
         return
-    test, metric = target.test, target.metric
-    outcomes = iter(replay([p for _, placed, own in asked for p in (placed.policy, own) if p is not None], test))
-    pairs = list(zip(outcomes, outcomes, strict=True))
+    metric = find_metric(target.metric)
+    own = {id(policy): policy for _, _, policy in asked}  # of every source the same
+    ready = [*own.values(), *(placed.policy for _, placed, _ in asked if placed.policy is not None)]
+    final, *outcomes = replay([parse_policy(FINAL), *ready], test)
+    here_of = dict(zip(own, outcomes, strict=False))
+    pairs = [(there, here_of[id(policy)]) for there, (_, _, policy) in zip(outcomes[len(own) :], asked, strict=True)]
     effects = differences(
         metric,
         np.stack([there.predictions for there, _ in pairs]),
         np.stack([here.predictions for _, here in pairs]),
         test.labels,
         test.n_outputs,
-        target.resamples,
+        resamples_of(test),
     )
     sign = 1.0 if metric.higher_is_better else -1.0
-    final = float(metric.value(target.final.predictions, test.labels, test.n_outputs))
+    last = float(metric.value(final.predictions, test.labels, test.n_outputs))
     for (source, placed, _), (there, here), effect in zip(asked, pairs, effects, strict=True):
         value, low, high = Effect(sign * effect.value, sign * effect.draws).interval()
         yield {
-            "cell": target.id,
-            "source": source.id,
-            "kind": kind_of(source, target),
+            "cell": target.cell.id,
+            "source": source.cell.id,
+            "kind": kind_of(source.cell, target.cell),
             "policy": placed.asked,
             "operating": placed.operating,
             "metric": metric.name,
             "n": test.n,
-            "delta_own": rounded(sign * (float(metric.value(here.predictions, test.labels, test.n_outputs)) - final)),
-            "delta": rounded(sign * (float(metric.value(there.predictions, test.labels, test.n_outputs)) - final)),
+            "delta_own": rounded(sign * (float(metric.value(here.predictions, test.labels, test.n_outputs)) - last)),
+            "delta": rounded(sign * (float(metric.value(there.predictions, test.labels, test.n_outputs)) - last)),
             "difference": rounded(value),
             "difference_low": rounded(low),
             "difference_high": rounded(high),

@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.replay.readiness import with_free_knob
 from policies.base import ExitPolicy
 from policies.evidence import QUANTITIES, EvidenceTable
 from policies.spec import canonical
 from policies.table import CalibrationTable, ExitTable, Floats, Ints
-from policies.walk import Decisions, Trace, decide, trace
+from policies.walk import Decisions, Trace, decide, exits_of, trace
 
 _CHUNK_BYTES = 16 << 20  # of float64 per-exit numbers; evidence, scores and answers of one chunk stay near this
 
@@ -122,7 +123,7 @@ def replay(policies: Sequence[ExitPolicy], table: ExitTable) -> list[Outcome]:
         policy.require_ready()
     walking = [policy for policy in policies if not policy.online]
     needs = frozenset[str]().union(*(policy.needs for policy in walking))
-    parts = [[decide(policy, evidence) for policy in walking] for evidence in chunks(table, needs)] if walking else []
+    parts = [_decided(walking, evidence) for evidence in chunks(table, needs)] if walking else []
     walked = (Decisions(*map(np.concatenate, zip(*column, strict=True))) for column in zip(*parts, strict=True))
     build = partial(Outcome, sample_ids=table.sample_ids, n_exits=table.n_exits)
     outcomes = []
@@ -135,3 +136,19 @@ def replay(policies: Sequence[ExitPolicy], table: ExitTable) -> list[Outcome]:
         )
         outcomes.append(outcome)
     return outcomes
+
+
+def _decided(policies: Sequence[ExitPolicy], evidence: EvidenceTable) -> list[Decisions]:
+    """Let policies decide; those that differ in their threshold alone walk once."""
+    rules = [None if p.knob is None or p.learns() else canonical(with_free_knob(p)) for p in policies]
+    often = {rule for rule in rules if rule is not None and rules.count(rule) > 1}
+    walked: dict[str, Trace] = {}
+    found = []
+    for policy, rule in zip(policies, rules, strict=True):
+        if rule is None or rule not in often:
+            found.append(decide(policy, evidence))
+            continue
+        if rule not in walked:
+            walked[rule] = trace(policy, evidence)
+        found.append(exits_of(policy, walked[rule]))
+    return found

@@ -7,14 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness import leak
 from harness.cells.suites import PolicyRun
-from harness.leak import leak_rows
 from harness.replay.curve import with_free_knob
 from harness.replay.operating import MatchFinal
 from harness.replay.replay import replay
-from harness.subjects import ALL, Subject
+from harness.subjects import ALL, Row, Subject
 from policies.table import CalibrationTable, TestTable
 from tests.harness.conftest import RULE, network, simulated, subject
+
+
+def leak_rows(subjects: list[Subject]) -> list[Row]:
+    return leak.leak_rows({s.id: leak.leaks_of(s) for s in subjects}, {s.id: s.metric.name for s in subjects})
 
 
 def test_differences_are_those_of_the_two_rows(subjects: list[Subject]) -> None:

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import rankdata
 
 from harness.cells.suites import PolicyRun
-from harness.console import Console
+from harness.parts import STATIC
 from harness.statistics.effects import minimum_detectable_effect
-from harness.studies import RANKED_BY, STATIC, Studies, study
+from harness.studies import RANKED_BY, Studies, study
 from harness.subjects import ALL, Subject
 from policies.table import CalibrationTable, TestTable
 from tests.harness.conftest import RULE, network, subject
@@ -17,7 +17,7 @@ from tests.harness.conftest import RULE, network, subject
 
 @pytest.fixture(scope="module")
 def studies(subjects: list[Subject]) -> Studies:
-    return study(subjects, Console(quiet=True))
+    return study(subjects)
 
 
 def test_every_table_has_its_rows(studies: Studies) -> None:
@@ -60,18 +60,18 @@ def test_power_by_hand(studies: Studies, subjects: list[Subject]) -> None:
 
 
 def test_the_same_cells_give_the_same_rows(studies: Studies, subjects: list[Subject]) -> None:
-    again = study(subjects, Console(quiet=True))
+    again = study(subjects)
     for name in ("area", "ranks", "power", "leak", "transfer", "sizes", "claims"):
         assert str(getattr(again, name)) == str(getattr(studies, name)), name
 
 
 def test_one_cell_and_no_calibration_are_no_reason_to_fail() -> None:
     alone = subject("a.x.s0", network(TestTable, "a.x", 0, n=40), None, runs=[PolicyRun("max_prob", RULE)])
-    found = study([alone], Console(quiet=True))
+    found = study([alone])
     assert [row["policy"] for row in found.area] == [STATIC]
     assert found.leak == found.transfer == found.sizes == []
     assert np.isnan(found.power[0]["discordance"])
-    assert study([], Console(quiet=True)).area == []
+    assert study([]).area == []
 
 
 def test_regression_has_its_rows() -> None:
@@ -85,7 +85,7 @@ def test_regression_has_its_rows() -> None:
         subject(f"a.x.s{i}", *tables, runs=[PolicyRun("pabee(tolerance=0.3)", RULE)], metric=metric)
         for i, metric in enumerate(("pearson", "spearman"))
     ]
-    found = study(cells, Console(quiet=True))
+    found = study(cells)
     assert [row["metric"] for row in found.area] == ["pearson", "pearson"]
     assert found.ranks == []
     assert np.isnan(found.power[0]["detectable"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,13 +13,13 @@ from harness.replay.operating import MatchFinal, choose_on
 from harness.replay.replay import replay
 from harness.statistics.bootstrap import rng
 from harness.subjects import Subject
-from harness.transfer import kind_of, size_rows, transfer_rows
+from harness.transfer import MOST_DONORS, donor_of, donors_of, kind_of, size_rows, transfer_rows
 from policies.table import CalibrationTable, TestTable
 from tests.harness.conftest import RULE, network, simulated, subject
 
 
 def test_kinds_of_pairs(subjects: list[Subject]) -> None:
-    by_id = {s.id: s for s in subjects}
+    by_id = {s.id: s.cell for s in subjects}
     assert kind_of(by_id["a.x.s0"], by_id["a.x.s1"]) == "seed"
     assert kind_of(by_id["a.x.s0"], by_id["a.y.s0"]) == "data set"
     assert kind_of(by_id["b.x.s0"], by_id["a.x.s0"]) == "network"
@@ -50,6 +52,26 @@ def test_other_networks_are_left_out() -> None:
     assert transfer_rows([simulated("a.x.s0", n=60), deep]) == []
     classes = [simulated("a.x.s0", n=80), simulated("a.z.s0", n=80, n_classes=4)]
     assert {row["policy"] for row in transfer_rows(classes)} == {"max_prob", "pabee", "beem_a"}
+
+
+def test_many_cells_give_few_each(subjects: list[Subject]) -> None:
+    """Of other networks the ones on the same data go first; the order of the plan stays."""
+    own = donor_of(subjects[0])
+    others = [
+        replace(
+            own, cell=replace(own.cell, id=f"{backbone}.{data}.s{seed}", backbone=backbone, dataset=data, seed=seed)
+        )
+        for data in ("x", "y", "z")
+        for backbone in ("a", "b", "c", "d", "e", "f")
+        for seed in (0, 1)
+    ]
+    kept = [donor.cell.id for donor in donors_of(own, others)]
+    assert len(kept) == 1 + 4 + MOST_DONORS
+    elsewhere = {name for name in kept if name[0] != "a"}
+    assert {f"{backbone}.x.s0" for backbone in "bcdef"} < elsewhere
+    assert all(".x." in name for name in elsewhere)
+    assert kept == [donor.cell.id for donor in others if donor.cell.id in kept]
+    assert kept == [donor.cell.id for donor in donors_of(own, others[::-1])][::-1]
 
 
 @pytest.mark.parametrize("spec", ["max_prob", "pabee", "beem_a"])
