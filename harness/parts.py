@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.catalogue import CellStands, stands_of
 from harness.cells.plan import Cell, CellStatus
 from harness.claim_tests import Found
 from harness.claims import examine, load_claims
@@ -41,6 +42,7 @@ class Part:
         n: test samples.
         core: specs without threshold of the policies that are studied in depth.
         areas: by spec without threshold.
+        stands: every rule of the catalogue.
         found: by claim.
         power: its row.
         leaks: one a policy, with its row.
@@ -53,6 +55,7 @@ class Part:
     n: int
     core: tuple[str, ...]
     areas: dict[str, Areas]
+    stands: CellStands
     found: dict[str, Found]
     power: Row
     leaks: list[tuple[Leak, Row]]
@@ -105,12 +108,14 @@ def work_out(task: CellTask) -> Worked:
 
 def part_of(subject: Subject) -> Part:
     """Return the part of one cell in all studies."""
+    areas = areas_of(subject)
     return Part(
         cell=subject.cell,
         metric=subject.metric.name,
         n=subject.test.n,
         core=tuple(subject.core()),
-        areas=areas_of(subject),
+        areas=areas,
+        stands=stands_of(subject, {spec: found.mean_gain for spec, found in areas.items()}),
         found=examine(load_claims(), subject),
         power=power_row(subject),
         leaks=leaks_of(subject),

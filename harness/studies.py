@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harness.catalogue import catalogue_rows
 from harness.claims import claim_rows, load_claims
 from harness.leak import leak_rows
 from harness.parts import Areas, Part, part_of
@@ -22,6 +23,7 @@ RANKED_BY = ("mean_gain", "hypervolume")
 class Studies:
     """The rows of every table across cells."""
 
+    catalogue: list[Row] = field(default_factory=list)
     area: list[Row] = field(default_factory=list)
     ranks: list[Row] = field(default_factory=list)
     power: list[Row] = field(default_factory=list)
@@ -44,6 +46,7 @@ def join(parts: Sequence[Part], transfer: Sequence[Row]) -> Studies:
         transfer: the rows of the thresholds that travelled between them.
     """
     return Studies(
+        catalogue=catalogue_rows({part.id: part.stands for part in parts}),
         area=list(area_rows(parts)),
         ranks=list(rank_rows(parts)),
         power=[part.power for part in parts],

@@ -20,6 +20,28 @@ def _interval(name: str, meaning: str) -> tuple[Column, ...]:
     return numbers(**{name: meaning} | ends)
 
 
+CATALOGUE = FrameSpec(
+    "catalogue",
+    (
+        *texts(task="classification, or the metric of a regression"),
+        *counts(place="place: by mean gain, rules with a value on every cell first"),
+        *texts(policy=_POLICY, family="family of policies", operating="rule that chooses the threshold"),
+        Column("causal", "flag", "false for a reference that peeks at later exits or at labels"),
+        *counts(
+            n_cells="cells with a value",
+            n_datasets="data sets (on a network) among them",
+            n_skipped="cells that it does not apply to",
+            n_invalid="cells on which no threshold is valid",
+        ),
+        *_interval("speedup", "exits / mean exit on test, mean over data sets"),
+        *_interval("delta", "metric on test minus the final exit's, positive = better, mean over data sets"),
+        *_interval("gain", "mean gain over static exits of the whole curve, mean over data sets"),
+        *_interval("ahead", "gain minus that of beem_c on the same cells"),
+        Column("front", "text", "whether no rule with a value on every cell has a better mean", ("", "yes", "no")),
+        *counts(front_cells="cells on whose own front it is"),
+    ),
+    ("task", "policy"),
+)
 AREA = FrameSpec(
     "area",
     (
@@ -152,6 +174,7 @@ CLAIMS = FrameSpec(
 class StudyFrames:
     """The checked frames, rows in the order given."""
 
+    catalogue: pd.DataFrame
     area: pd.DataFrame
     ranks: pd.DataFrame
     power: pd.DataFrame
@@ -168,6 +191,7 @@ def check_studies(rows: Mapping[str, Iterable[Mapping[str, object]] | Rows]) -> 
         ReportError: A frame is not what it should be.
     """
     return StudyFrames(
+        catalogue=typed_rows(rows["catalogue"], CATALOGUE),
         area=typed_rows(rows["area"], AREA),
         ranks=typed_rows(rows["ranks"], RANKS),
         power=typed_rows(rows["power"], POWER),

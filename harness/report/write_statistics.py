@@ -9,6 +9,7 @@ from harness.report.page import Section, page_figure
 from harness.report.plot_ranks import rank_plot
 from harness.report.style import save
 from harness.report.tables import Table, write_table
+from harness.report.tables_catalogue import catalogue_table
 from harness.report.tables_claims import claims_by_cell_table, claims_table
 from harness.report.tables_statistics import (
     area_table,
@@ -29,6 +30,7 @@ _RANKS = (
 def study_tables(frames: StudyFrames) -> list[Table]:
     """Give every table of the studies."""
     return [
+        catalogue_table(frames.catalogue),
         claims_table(frames.claims),
         claims_by_cell_table(frames.claims),
         area_table(frames.area),
@@ -53,9 +55,10 @@ def write_study_plots(frames: StudyFrames, folder: Path) -> list[Path]:
 
 def study_sections(frames: StudyFrames) -> list[Section]:
     """Give the sections of the page."""
-    claims, by_cell, area, ranks, power, leak, transfer, sizes = study_tables(frames)
+    catalogue, claims, by_cell, area, ranks, power, leak, transfer, sizes = study_tables(frames)
     figures = [page_figure(rank_plot(frames.ranks)[0], _RANKS)] if len(frames.ranks) else []
     return [
+        Section("The whole catalogue", (), [catalogue]),
         Section("Claims of the papers", (), [claims]),
         Section("Ranks and areas", figures, [ranks, area]),
         Section("Leak meter", (), [leak]),

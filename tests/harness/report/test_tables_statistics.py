@@ -81,7 +81,7 @@ def test_p_values(value, text):
 
 def test_every_table_in_every_form_and_empty_ones_too(frames):
     for tables in (study_tables(frames), study_tables(check_studies({name: [] for name in ROWS}))):
-        assert len({table.name for table in tables}) == 8
+        assert len({table.name for table in tables}) == 9
         for table in tables:
             assert to_csv(table).count("\n") == len(table.data) + 1
             assert to_markdown(table).startswith(f"# {table.title}")
