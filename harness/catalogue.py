@@ -217,7 +217,7 @@ def _deltas(subject: Subject, outcomes: Sequence[Outcome]) -> list[Effect]:
 
 def _light(effect: Effect) -> Effect:
     """Halve what is kept of thousands of draws until all cells are there."""
-    return Effect(effect.value, effect.draws.astype(np.float32))  # type: ignore[arg-type]
+    return Effect(effect.value, effect.draws.astype(np.float32))
 
 
 def _heavy(effect: Effect | None) -> Effect:

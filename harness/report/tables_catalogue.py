@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import pandas as pd
 
@@ -73,23 +73,20 @@ def _standings(catalogue: pd.DataFrame) -> list[str]:
     return found
 
 
-def _points(row: object, name: str) -> str:
-    scale, digits = (100.0, 1) if getattr(row, "task", "") == "classification" else metric_scale(row.task)  # type: ignore[attr-defined]
-    ends = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
-    return interval(*ends, digits + 1, scale=scale)
+def _points(row: Any, name: str) -> str:
+    scale, digits = (100.0, 1) if row.task == "classification" else metric_scale(row.task)
+    value, low, high = (getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+    return interval(value, low, high, digits + 1, scale=scale)
 
 
-def _ahead(row: object) -> str:
-    value, low, high = (getattr(row, f"ahead{end}") for end in ("", "_low", "_high"))
-    if is_undefined(value) or math.isnan(low):
+def _ahead(row: Any) -> str:
+    if is_undefined(row.ahead) or is_undefined(row.ahead_low):
         return DASH
-    if str(getattr(row, "policy", "")).partition("(")[0] == REFERENCE:
+    if row.policy.partition("(")[0] == REFERENCE:
         return "reference"
-    return f"{_points(row, 'ahead')} {'+' if low > 0 else '-' if high < 0 else '~'}"
+    return f"{_points(row, 'ahead')} {'+' if row.ahead_low > 0 else '-' if row.ahead_high < 0 else '~'}"
 
 
-def _cells(row: object) -> str:
-    counts = (getattr(row, name) for name in ("n_cells", "n_skipped", "n_invalid"))
-    n_cells, skipped, invalid = (int(count) for count in counts)
-    missing = [f"{n} {mark}" for n, mark in ((skipped, "s"), (invalid, "t")) if n]
-    return f"{n_cells} – {', '.join(missing)}" if missing else str(n_cells)
+def _cells(row: Any) -> str:
+    missing = [f"{int(n)} {mark}" for n, mark in ((row.n_skipped, "s"), (row.n_invalid, "t")) if n]
+    return f"{row.n_cells} – {', '.join(missing)}" if missing else str(row.n_cells)
