@@ -219,7 +219,7 @@ class VitFamily(Family):
     """Vision transformers: patches are the tokens, the class token stands first, nothing is padded."""
 
     model_types = ("vit",)
-    adapter_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2")
+    adapter_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2", "query", "key", "value", "dense")
     model_arguments = _NO_POOLER
     reads = "image"
 
@@ -230,9 +230,9 @@ class VitFamily(Family):
         return (height // patch_height) * (width // patch_width) + 1
 
     def layers(self, backbone: nn.Module) -> list[nn.Module]:
-        """`layers`."""
-        layers: Any = backbone.layers
-        return list(layers)
+        """`layers`; older releases of the library keep them, under other names, in `encoder.layer`."""
+        holder: Any = backbone
+        return list(holder.layers if hasattr(holder, "layers") else holder.encoder.layer)
 
     def embed(self, backbone: nn.Module, inputs: Inputs) -> Tensor:
         """Class token and patches, with positions."""
