@@ -18,7 +18,7 @@ from harness.replay.operating import MatchFinal, choose_on, parse_operating
 from harness.replay.replay import Outcome, replay
 from harness.statistics.bootstrap import rng
 from harness.statistics.effects import Effect, differences
-from harness.statistics.selection import chosen_points
+from harness.statistics.selection import chosen_points, sums_at
 from harness.subjects import Row, Subject, pooled, pooled_means, rounded
 from policies.base import ExitPolicy
 
@@ -152,12 +152,12 @@ def _optimism(subject: Subject, policy: ExitPolicy, operating: str) -> tuple[flo
     draws = rng("optimism", subject.resamples.seed)
     whole = steps.sums(np.ones((1, n)))[0]
     gained = []
-    for _ in range(_RESAMPLES // 20):  # in portions: every one holds all operating points
+    for _ in range(_RESAMPLES // 20):  # in portions, as they were drawn
         weights = draws.multinomial(n, np.full(n, 1.0 / n), size=20).astype(np.float64)
-        sums = steps.sums(weights)
-        points = chosen_points(steps, sums, weights, tolerance=rule.tolerance)
-        there = sums[np.arange(len(points)), points][points >= 0]
-        here = whole[points[points >= 0]]
+        points = chosen_points(steps, weights, tolerance=rule.tolerance)
+        valid = points >= 0
+        there = sums_at(steps, weights[valid], points[valid])
+        here = whole[points[valid]]
         better = metric.from_statistics(there[:, 1:]) - metric.from_statistics(here[:, 1:])
         faster = subject.test.n_exits * n * (1.0 / there[:, 0] - 1.0 / here[:, 0])
         gained.append(np.column_stack([better if metric.higher_is_better else -better, faster]))

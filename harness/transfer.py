@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.cache.cell import open_cell
 from harness.cells.plan import Cell, CellStatus
 from harness.evaluate import FINAL, Placed
-from harness.replay.curve import with_free_knob
+from harness.replay.curve import policy_at_level, with_free_knob
 from harness.replay.metrics import find_metric
 from harness.replay.operating import MatchFinal, parse_operating
 from harness.replay.replay import replay
@@ -21,7 +21,7 @@ from harness.statistics.bootstrap import rng, seed_of
 from harness.statistics.effects import Effect, differences
 from harness.statistics.judge import resamples_of
 from harness.statistics.selection import chosen_points, point_at
-from harness.statistics.steps import Steps, steps_of
+from harness.statistics.steps import steps_of
 from harness.subjects import Row, Subject, group_of, rounded
 from policies.base import ExitPolicy
 from policies.errors import PolicyError
@@ -32,6 +32,8 @@ from policies.walk import decide
 
 SIZES = (50, 100, 200, 500, 1000, 2000, 5000)
 """Calibration-set sizes; a cell has those below its own size, and its own."""
+Achieved = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Metric and mean exit on test, one a repeat; NaN where no threshold was valid."""
 REPEATS = 100
 REPEATS_LEARNED = 20
 """For policies that learn: they are fitted anew on every subsample."""
@@ -202,56 +204,66 @@ def _of_sizes(subject: Subject, placed: Placed) -> Iterator[Row]:
     if known is None or placed.policy is None or not isinstance(rule, MatchFinal) or not metric.additive:
         return
     policy = with_free_knob(placed.policy)
-    for size in [*(size for size in SIZES if size < known.n), known.n]:
+    sizes = [*(size for size in SIZES if size < known.n), known.n]
+    drawn = {}
+    for size in sizes:
         draws = rng("calibration size", subject.id, placed.asked, size)
         count = 1 if size == known.n else REPEATS_LEARNED if policy.learns() else REPEATS
-        samples = np.stack([draws.permutation(known.n)[:size] for _ in range(count)])
-        achieved = _fitted_anew if policy.learns() and size < known.n else _at_once
-        values, exits = achieved(subject, policy, known, samples, rule)
-        yield _size_row(subject, placed, size, values, exits)
+        drawn[size] = np.stack([draws.permutation(known.n)[:size] for _ in range(count)])
+    anew = {size: samples for size, samples in drawn.items() if policy.learns() and size < known.n}
+    achieved = _at_once(subject, policy, known, {s: rows for s, rows in drawn.items() if s not in anew}, rule)
+    evidence = EvidenceTable(subject.test, policy.needs)
+    for size, samples in anew.items():
+        achieved[size] = _fitted_anew(subject, policy, known, samples, rule, evidence)
+    for size in sizes:
+        yield _size_row(subject, placed, size, *achieved[size])
 
 
 def _at_once(
-    subject: Subject, policy: ExitPolicy, known: CalibrationTable, samples: NDArray[np.intp], rule: MatchFinal
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return metric and mean exit on test of what is chosen on each subsample; NaN where nothing is valid."""
-    weights = np.zeros((len(samples), known.n))
-    np.put_along_axis(weights, samples, 1.0, axis=1)
-    steps = steps_of(policy, known, subject.metric)
-    points = np.concatenate(
-        [
-            chosen_points(steps, steps.sums(part), part, tolerance=rule.tolerance)
-            for part in np.array_split(weights, math.ceil(len(weights) / 20))
-        ]
-    )
-    return _on_test(subject.steps_of(policy), steps.moves.level, points)
+    subject: Subject,
+    policy: ExitPolicy,
+    known: CalibrationTable,
+    drawn: Mapping[int, NDArray[np.intp]],
+    rule: MatchFinal,
+) -> dict[int, Achieved]:
+    """Return, by size, metric and mean exit on test of what is chosen on each subsample; NaN where nothing is valid."""
+    steps, on_test = steps_of(policy, known, subject.metric), subject.steps_of(policy)
+    value, exits = on_test.moves.metric(subject.metric), on_test.moves.mean_exit()
+    achieved = {}
+    for size, samples in drawn.items():
+        weights = np.zeros((len(samples), known.n))
+        np.put_along_axis(weights, samples, 1.0, axis=1)
+        points = chosen_points(steps, weights, tolerance=rule.tolerance)
+        at = point_at(on_test, steps.moves.level[points])
+        valid = points >= 0
+        achieved[size] = np.where(valid, value[at], np.nan), np.where(valid, exits[at], np.nan)
+    return achieved
 
 
 def _fitted_anew(
-    subject: Subject, policy: ExitPolicy, known: CalibrationTable, samples: NDArray[np.intp], rule: MatchFinal
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    found = []
-    for rows in samples:
+    subject: Subject,
+    policy: ExitPolicy,
+    known: CalibrationTable,
+    samples: NDArray[np.intp],
+    rule: MatchFinal,
+    evidence: EvidenceTable,
+) -> Achieved:
+    """Return the same where the policy is fitted on each subsample first."""
+    test, metric = subject.test, subject.metric
+    found = np.full((2, len(samples)), np.nan)
+    for repeat, rows in enumerate(samples):
         part = known.rows(np.sort(rows))
         try:
             fitted = policy.fit(part)
         except PolicyError:
-            found.append((np.full(1, np.nan), np.full(1, np.nan)))
             continue
-        steps, weights = steps_of(fitted, part, subject.metric), np.ones((1, part.n))
-        point = chosen_points(steps, steps.sums(weights), weights, tolerance=rule.tolerance)
-        found.append(_on_test(steps_of(fitted, subject.test, subject.metric), steps.moves.level, point))
-    values, exits = zip(*found, strict=True)
-    return np.concatenate(values), np.concatenate(exits)
-
-
-def _on_test(
-    test: Steps, levels: NDArray[np.float64], points: NDArray[np.intp]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    at = point_at(test, levels[points])
-    value, exits = test.moves.metric(test.metric)[at], test.moves.mean_exit()[at]
-    valid = points >= 0
-    return np.where(valid, value, np.nan), np.where(valid, exits, np.nan)
+        steps = steps_of(fitted, part, metric)
+        (point,) = chosen_points(steps, np.ones((1, part.n)), tolerance=rule.tolerance)
+        if point >= 0:
+            decided = decide(policy_at_level(fitted, float(steps.moves.level[point])), evidence)
+            value = metric.value(decided.prediction, test.labels, test.n_outputs)
+            found[:, repeat] = float(value), decided.exit_index.mean() + 1.0
+    return found[0], found[1]
 
 
 def _size_row(
