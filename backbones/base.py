@@ -33,12 +33,14 @@ class MultiExitModel(nn.Module, ABC):
         n_outputs: outputs of each head C; 1 means regression.
         feature_width: width H of the pooled feature, the same at every exit.
         heads: one head an exit; trained with a learning rate of their own.
+        half_logits: whether every logit is a half-precision number, so that a cache may keep it as one.
     """
 
     n_exits: int
     n_outputs: int
     feature_width: int
     heads: nn.ModuleList
+    half_logits: bool = False
 
     @property
     def exit_layers(self) -> tuple[int, ...]:

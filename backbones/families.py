@@ -84,7 +84,7 @@ class Family(ABC):
             mask: of `mask`; None where nothing is padded.
         """
         for layer in layers:
-            hidden = hidden_of(layer(hidden, mask))
+            hidden = hidden_of(layer(hidden) if mask is None else layer(hidden, mask))
         return hidden
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cells.failures import Failure, clear_failure, record_failure
+from harness.cells.places import model_place
 from harness.cells.plan import Cell, CellStatus
 from harness.cells.samples import Split
 from harness.cells.tasks import TaskData, load_task
@@ -57,7 +58,13 @@ def load_network(cell: Cell, *, device: str = "cpu") -> MultiExitModel:
     from backbones.checkpoints import load_checkpoint
 
     require_device(device)
-    return load_checkpoint(cell.paths.checkpoint).to(device)
+    return load_checkpoint(cell.paths.checkpoint, **_places(cell)).to(device)
+
+
+def _places(cell: Cell) -> dict[str, str]:
+    """Where this machine keeps the pretrained weights; not part of a network's identity."""
+    path = cell.arguments.get("path")
+    return {"path": model_place(path)} if isinstance(path, str) else {}
 
 
 def train_cell(entry: CellStatus, out: Path, *, device: str, force: bool, console: Console) -> dict[str, Any]:
@@ -71,6 +78,8 @@ def train_cell(entry: CellStatus, out: Path, *, device: str, force: bool, consol
         log = json.loads((cell.paths.checkpoint / TRAINING_LOG).read_text(encoding="utf-8"))
         return _trained(cell, log, now=False)
     _require_computable(entry)
+    if cell.trained_as is not None:
+        raise UserError(f"cell '{cell.id}' runs the network of '{cell.trained_as}': train that cell first")
     with _Recorded(out, cell, "train"):
         data = load_task(cell.dataset)
         log = _train(cell, data, out / "runs" / "training" / cell.id, device=device, console=console, fresh=force)
@@ -93,7 +102,7 @@ def _train(cell: Cell, data: TaskData, folder: Path, *, device: str, console: Co
     arguments = dict(cell.arguments)
     if data.spec.max_length is not None:
         arguments.setdefault("max_length", data.spec.max_length)
-    model = build(cell.builder, data.spec.n_outputs, seed=cell.seed, **arguments)
+    model = build(cell.builder, data.spec.n_outputs, seed=cell.seed, **{**arguments, **_places(cell)})
     adapters = None if training.adapters is None else LoraSettings(**training.adapters.model_dump())
     if adapters is not None:
         if not isinstance(model, HFEncoder):
@@ -157,7 +166,7 @@ def collect_cell(entry: CellStatus, out: Path, options: CollectOptions, console:
             cell.paths.cache,
             facts,
             identity,
-            model=lambda: load_checkpoint(cell.paths.checkpoint),
+            model=lambda: load_checkpoint(cell.paths.checkpoint, **_places(cell)),
             splits=splits,
             options=options,
             notify=console.say,

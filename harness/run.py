@@ -87,6 +87,9 @@ def _compute(entry: CellStatus, options: RunOptions, console: Console) -> None:
         return
     if entry.status == "cached" and options.reuse == "missing":
         return
+    if entry.cell.training_takes is not None and entry.cell.suite not in options.suites and options.only is None:
+        console.say(f"left alone: {entry.cell.id}: {entry.reason}")
+        return
     from harness.cache.collect import CollectOptions
     from harness.networks import collect_cell, train_cell
 

@@ -9,7 +9,7 @@ from backbones import recipes
 from backbones.errors import BackboneError
 from backbones.recipes.base import Recipe
 
-_OTHER_FILES = frozenset({"base", "registry"})
+_OTHER_FILES = frozenset({"base", "forward", "losses", "registry", "stages"})
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -106,6 +106,7 @@ class _Collected(NamedTuple):
     shards: Shards
     labels: NDArray[Any]
     costs: Costs
+    half_logits: bool
 
 
 def exit_costs(model: MultiExitModel, samples: Samples) -> Costs:
@@ -253,7 +254,7 @@ def _collect_splits(
                     _check_finite(logits, features, job.data.sample_ids[index * shards.size :], facts, job.name)
                     shards.write(index, logits, features)
                 bar.update(len(shards.rows(index)))
-        done.append(_Collected(job, shards, labels, costs(network, samples)))
+        done.append(_Collected(job, shards, labels, costs(network, samples), network.half_logits))
     return done
 
 
@@ -349,11 +350,11 @@ def _merge(folder: Path, facts: CellFacts, done: _Collected) -> SplitRecord:
     """Join the shards of a split into its file."""
     job, shards = done.job, done.shards
     tensors = table_tensors(
-        logits=shards.stream("logits"),
+        logits=replace(shards.stream("logits"), dtype=np.dtype(np.float16 if done.half_logits else np.float32)),
         labels=done.labels,
         sample_ids=np.asarray(job.data.sample_ids, dtype=np.int64),
         features=None if shards.feature_width is None else shards.stream("features"),
-        costs={unit: np.asarray(cost, dtype=np.float64) for unit, cost in done.costs.items()},
+        costs={unit: _narrowed(np.asarray(cost, dtype=np.float64)) for unit, cost in done.costs.items()},
     )
     header = table_header(order="prefix", meta={"cell": facts.cell, "key": job.key, "split": job.name})
     file = f"{job.name}.safetensors"
@@ -365,3 +366,9 @@ def _merge(folder: Path, facts: CellFacts, done: _Collected) -> SplitRecord:
         key=job.key,
         ingredients=job.ingredients,
     )
+
+
+def _narrowed(cost: NDArray[np.float64]) -> NDArray[Any]:
+    """Costs that differ by sample fill as much space as the logits: as float32 where that says the same."""
+    single = cost.astype(np.float32)
+    return single if cost.ndim == 2 and np.array_equal(single, cost) else cost

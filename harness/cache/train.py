@@ -1,9 +1,9 @@
 """Train the exits of a network, interruptible at any moment.
 
 The loop is our own and small because the checkpoints of the usual trainers are pickles: here everything that a resumed
-run needs is one safetensors file (trained parameters, both moments of AdamW, the step and the log so far), replaced
-atomically. Batch order and dropout are drawn from (seed, epoch) and (seed, step), so no random state is stored and a
-resumed run ends with the same bits as an undisturbed one (on the same machine and number of threads).
+run needs is one safetensors file (see `train_state`). Batch order and dropout are drawn from (seed, epoch) and
+(seed, step), so no random state is stored and a resumed run ends with the same bits as an undisturbed one (on the same
+machine and number of threads).
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ import json
 import math
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
 from tqdm import tqdm
 
 from backbones.base import MultiExitModel
-from backbones.checkpoints import trained_tensors, write_atomic
+from backbones.checkpoints import trained_tensors
 from backbones.digests import tensors_digest
-from backbones.recipes.base import Recipe
+from backbones.recipes.base import Moment, Recipe
+from backbones.recipes.forward import logits_for
 from backbones.samples import Samples
 from harness.cache.batches import BatchOrder
+from harness.cache.train_state import STATE_FILE, EpochLog, Progress, read_state, write_state
 from harness.errors import UserError
 
-STATE_FILE = "training.safetensors"
+__all__ = ["EpochLog", "Labelled", "TrainOptions", "discard_state", "exit_scores", "log_summary", "train"]
 
 
 class Labelled(NamedTuple):
@@ -52,8 +53,11 @@ class TrainOptions:
         learning_rate: peak, for everything but the heads.
         head_learning_rate: peak, for the heads; None: the same.
         weight_decay: of AdamW.
-        warmup: part of all steps in which the rate rises linearly from 0; it then falls linearly to 0.
+        warmup: part of the steps of a phase in which the rate rises linearly from 0; it then falls linearly to 0.
         clip_norm: largest norm of the gradient.
+        patience: epochs of the last phase without a better mean calibration score over the exits before training
+            stops; the best epoch's weights are kept. None: all epochs are trained and the last weights kept.
+        precision: of matrix products while training (bfloat16: mixed, weights stay float32).
         seed: of batch order and dropout.
         save_every: steps between two checkpoints.
     """
@@ -65,6 +69,8 @@ class TrainOptions:
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip_norm: float = 1.0
+    patience: int | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
     save_every: int = 50
 
@@ -72,38 +78,8 @@ class TrainOptions:
         for name in ("epochs", "batch_size", "save_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"training option {name} is {getattr(self, name)}, but it must be at least 1.")
-
-
-@dataclass(frozen=True, slots=True)
-class EpochLog:
-    """One pass over the training split.
-
-    Attributes:
-        loss: mean training loss.
-        calibration: accuracy of each exit [L] on the calibration split (mean squared error for regression).
-        seconds: spent on it, evaluation included.
-    """
-
-    loss: float
-    calibration: tuple[float, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a training has come.
-
-    Attributes:
-        step: optimiser steps done.
-        epochs: complete epochs.
-        loss_sum: loss summed over the steps of the epoch under way.
-        seconds: spent on the epoch under way.
-    """
-
-    step: int = 0
-    epochs: tuple[EpochLog, ...] = ()
-    loss_sum: float = 0.0
-    seconds: float = 0.0
+        if self.patience is not None and self.patience < 1:
+            raise UserError(f"training option patience is {self.patience}, but it must be at least 1, or left out.")
 
 
 @dataclass(slots=True)
@@ -118,10 +94,21 @@ class _Run:
     path: Path
     optimiser: torch.optim.AdamW
     progress: Progress = field(default_factory=Progress)
+    best: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def n_steps(self) -> int:
         return self.options.epochs * self.order.n_batches
+
+    @property
+    def last_phase(self) -> int:
+        return len(self.recipe.phases) - 1
+
+    def phase(self, step: int) -> tuple[int, int, int]:
+        """The phase of a step, and its first and one-past-last step."""
+        ends = [round(float(part) * self.n_steps) for part in np.cumsum(self.recipe.phases)]
+        number = min(sum(step >= end for end in ends), self.last_phase)
+        return number, ends[number - 1] if number else 0, ends[number]
 
 
 def train(
@@ -156,6 +143,8 @@ def train(
     bar = tqdm(total=run.n_steps, initial=done, desc="train", unit="step", disable=None, file=sys.stderr)
     with bar:
         for epoch in range(done // n_batches, options.epochs):
+            if _is_over(run):
+                break
             start = time.perf_counter() - run.progress.seconds
             batches = run.order.epoch(epoch)
             for rows in batches[run.progress.step - epoch * n_batches :]:
@@ -170,24 +159,39 @@ def train(
                 bar.update()
                 if run.progress.step % options.save_every == 0 and run.progress.step % n_batches:
                     _save_state(run)
-            accuracy = tuple(exit_scores(model, calibration, batch_size=options.batch_size))
-            entry = EpochLog(run.progress.loss_sum / n_batches, accuracy, time.perf_counter() - start)
-            run.progress = Progress(step=run.progress.step, epochs=(*run.progress.epochs, entry))
-            bar.set_postfix(loss=f"{entry.loss:.3f}", last_exit=f"{accuracy[-1]:.3f}")
-            if run.progress.step // options.save_every > (run.progress.step - n_batches) // options.save_every:
+            scores = tuple(exit_scores(model, calibration, batch_size=options.batch_size, precision=options.precision))
+            entry = EpochLog(run.progress.loss_sum / n_batches, scores, time.perf_counter() - start)
+            run.progress = Progress(
+                step=run.progress.step, epochs=(*run.progress.epochs, entry), best_epoch=run.progress.best_epoch
+            )
+            is_over = _watch(run)
+            bar.set_postfix(loss=f"{entry.loss:.3f}", last_exit=f"{scores[-1]:.3f}")
+            if (
+                is_over
+                or run.progress.step // options.save_every > (run.progress.step - n_batches) // options.save_every
+            ):
                 _save_state(run)
+            if is_over:
+                break
+    _restore_best(run)
     model.eval()
     return run.progress.epochs
 
 
-def exit_scores(model: MultiExitModel, data: Labelled, *, batch_size: int = 64) -> list[float]:
+def exit_scores(
+    model: MultiExitModel,
+    data: Labelled,
+    *,
+    batch_size: int = 64,
+    precision: Literal["float32", "bfloat16"] = "float32",
+) -> list[float]:
     """Accuracy of every exit [L], or mean squared error where C = 1; the model is left in evaluation mode."""
     model.eval()
     device = next(model.parameters()).device
     total = np.zeros(model.n_exits)
     lengths = data.samples.lengths
     order = np.arange(len(data.samples)) if lengths is None else np.argsort(lengths, kind="stable")
-    with torch.inference_mode():
+    with torch.inference_mode(), _mixed(device, precision):
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             inputs = {name: tensor.to(device) for name, tensor in data.samples.batch(rows).items()}
@@ -249,14 +253,18 @@ def _begin(model: MultiExitModel, recipe: Recipe, training: Labelled, options: T
 
 def _step(run: _Run, inputs: dict[str, Tensor], labels: Tensor) -> float:
     """One step of the optimiser; dropout is drawn from (seed, step)."""
-    step, n_steps = run.progress.step, run.n_steps
-    factor = _rate_factor(step, n_steps, run.options.warmup)
+    step = run.progress.step
+    phase, first, end = run.phase(step)
+    factor = _rate_factor(step - first, end - first, run.options.warmup)
+    flow = run.recipe.flow(run.model.n_exits, phase)
     for group in run.optimiser.param_groups:
         group["lr"] = group["peak"] * factor
     run.model.train()
     with torch.random.fork_rng():
         torch.manual_seed(int(np.random.SeedSequence([run.options.seed, step]).generate_state(1, np.uint64)[0]) >> 1)
-        loss = run.recipe.loss(run.model(inputs), labels, step)
+        with _mixed(labels.device, run.options.precision):
+            logits = logits_for(run.model, inputs, flow)
+        loss = run.recipe.loss(logits.float(), labels, Moment(step, phase))
     value = float(loss.detach())
     if not math.isfinite(value):
         raise UserError(f"the training loss is {value} at step {step + 1}: train with a smaller learning rate.")
@@ -287,43 +295,45 @@ def _fingerprint(model: MultiExitModel, recipe: Recipe, labels: np.ndarray, opti
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def _mixed(device: torch.device, precision: str) -> torch.autocast:
+    """Matrix products in bfloat16 where that is asked for."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def _goodness(run: _Run, entry: EpochLog) -> float:
+    """Mean calibration score over the exits; larger is better."""
+    mean = float(np.mean(entry.calibration))
+    return -mean if run.model.n_outputs == 1 else mean
+
+
+def _watch(run: _Run) -> bool:
+    """Remember the best epoch of the last phase; whether training is over early."""
+    if run.options.patience is None or run.phase(run.progress.step - 1)[0] != run.last_phase:
+        return False
+    epochs, best = run.progress.epochs, run.progress.best_epoch
+    if best is None or _goodness(run, epochs[-1]) > _goodness(run, epochs[best]):
+        run.progress = replace(run.progress, best_epoch=len(epochs) - 1)
+        run.best = {name: value.clone() for name, value in trained_tensors(run.model).items()}
+    return _is_over(run)
+
+
+def _is_over(run: _Run) -> bool:
+    best, patience = run.progress.best_epoch, run.options.patience
+    return patience is not None and best is not None and len(run.progress.epochs) - 1 - best >= patience
+
+
+def _restore_best(run: _Run) -> None:
+    with torch.no_grad():
+        for name, value in trained_tensors(run.model).items():
+            if name in run.best:
+                value.copy_(run.best[name])
+
+
 def _save_state(run: _Run) -> None:
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in run.model.named_parameters():
-        if parameter.requires_grad:
-            moments = run.optimiser.state[parameter]
-            tensors[f"value.{name}"] = parameter.data.contiguous()
-            tensors[f"mean.{name}"] = moments["exp_avg"].contiguous()
-            tensors[f"square.{name}"] = moments["exp_avg_sq"].contiguous()
-    state = {"fingerprint": run.fingerprint, "progress": asdict(run.progress)}
-    write_atomic(run.path, bytes_from_tensors(tensors, metadata={"state": json.dumps(state)}))
+    write_state(run.path, run.model, run.optimiser, run.fingerprint, run.progress, run.best)
 
 
 def _load_state(run: _Run) -> None:
     """Take up an interrupted run; without a file this is a new one."""
-    if not run.path.exists():
-        return
-    advice = "finish it with the options it was started with, or remove that file to start anew."
-    try:
-        with safe_open(run.path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise UserError(f"'{run.path}' is not the state of a training: remove that file to start anew.") from error
-    if state["fingerprint"] != run.fingerprint:
-        raise UserError(f"'{run.path}' is the state of another interrupted training: {advice}")
-    progress = state["progress"]
-    epochs = tuple(
-        EpochLog(entry["loss"], tuple(entry["calibration"]), entry["seconds"]) for entry in progress["epochs"]
-    )
-    run.progress = Progress(progress["step"], epochs, progress["loss_sum"], progress["seconds"])
-    with torch.no_grad():
-        for name, parameter in run.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.copy_(tensors[f"value.{name}"])
-                run.optimiser.state[parameter] = {
-                    "step": torch.tensor(float(run.progress.step)),
-                    # In the memory layout of the parameter, so that the arithmetic is the same to the last bit.
-                    "exp_avg": torch.empty_like(parameter).copy_(tensors[f"mean.{name}"]),
-                    "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"square.{name}"]),
-                }
+    if run.path.exists():
+        run.progress, run.best = read_state(run.path, run.model, run.optimiser, run.fingerprint)

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from backbones.registry import missing_reason
 from harness.cache.cell import SPLITS, cell_names, open_cell
 from harness.cells.failures import read_failure
-from harness.cells.packages import missing_package
-from harness.cells.suites import Scalar, SuiteSpec, TrainingSpec, cell_id, load_suite, suite_names
+from harness.cells.places import missing_model
+from harness.cells.sources import missing_source
+from harness.cells.suites import Argument, SuiteSpec, TrainingSpec, cell_id, load_suite, suite_names
 from harness.cells.tasks import TaskSpec, TaskType, task_spec
 from harness.errors import UserError, unknown_name
 
@@ -63,6 +64,8 @@ class Cell:
         builder: Name of the backbone in the registry; None for an imported table.
         arguments: What it is built with, beside the number of outputs.
         training: How to train it; None for an imported table.
+        trained_as: Cell whose network this one runs; None: it has its own.
+        training_takes: How long its suite trains, where it is trained only if asked for by name; else None.
     """
 
     id: str
@@ -75,8 +78,10 @@ class Cell:
     n_exits: int
     paths: CellPaths
     builder: str | None = None
-    arguments: Mapping[str, Scalar] = field(default_factory=dict)
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
     training: TrainingSpec | None = None
+    trained_as: str | None = None
+    training_takes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +155,17 @@ def suite_cells(suite: SuiteSpec, results_folder: Path) -> Iterator[Cell]:
                     task=spec.task,
                     metric=spec.metric,
                     n_exits=network.n_exits,
-                    paths=cell_paths(results_folder, name),
+                    paths=CellPaths(
+                        cache=cell_paths(results_folder, name).cache,
+                        checkpoint=cell_paths(
+                            results_folder, cell_id(group.backbone, spec.trained_as or dataset, seed)
+                        ).checkpoint,
+                    ),
+                    trained_as=cell_id(group.backbone, spec.trained_as, seed) if spec.trained_as else None,
                     builder=network.builder,
                     arguments={**network.arguments, **group.arguments},
                     training=group.training,
+                    training_takes=suite.training_takes,
                 )
 
 
@@ -189,6 +201,10 @@ def _status(cell: Cell, results_folder: Path) -> CellStatus:
         return CellStatus(cell, "failed", f"the last attempt to {failure.stage} it failed: {failure.reason}")
     if cell.paths.manifest.is_file():
         return CellStatus(cell, "missing", f"{', '.join(lacking)} is gone from the cache; collecting writes it again")
+    if cell.training_takes is not None:
+        return CellStatus(
+            cell, "missing", f"not collected yet; the suite trains for {cell.training_takes}: name it with --suite"
+        )
     return CellStatus(cell, "missing", "not collected yet")
 
 
@@ -196,7 +212,12 @@ def _absent(cell: Cell) -> str | None:
     """What is not installed here that computing the cell needs; the data first, whose extra brings the rest."""
     if cell.builder is None:
         return None
-    return missing_package(task_spec(cell.dataset).source) or missing_reason(cell.builder)
+    weights = cell.arguments.get("path")
+    return (
+        missing_source(task_spec(cell.dataset))
+        or missing_reason(cell.builder)
+        or (missing_model(weights) if isinstance(weights, str) else None)
+    )
 
 
 def _other_cells(suites: Sequence[SuiteSpec], results_folder: Path) -> Iterator[CellStatus]:

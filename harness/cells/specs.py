@@ -61,8 +61,14 @@ def _dotted(location: Sequence[int | str], document: Any) -> str:
     """``('cells', 0, 'task')`` as ``cells[0].task``; pydantic's names of union members are not part of the file."""
     path = ""
     node = document
+    is_untagged = True
     for position, part in enumerate(location):
         is_last = position == len(location) - 1
+        # The name of a union member may also be a key of it, e.g. a source of kind "package" that names its package.
+        if is_untagged and not is_last and isinstance(node, dict) and node.get("kind") == part:
+            is_untagged = False
+            continue
+        is_untagged = True
         if isinstance(part, int):
             path += f"[{part}]"
             node = node[part] if isinstance(node, list) and part < len(node) else None

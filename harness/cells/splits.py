@@ -87,6 +87,22 @@ def label_strata(labels: npt.NDArray[np.int64] | npt.NDArray[np.float64], n_bins
     return (rank * min(n_bins, len(labels)) // max(len(labels), 1)).astype(np.int64)
 
 
+def stratified(strata: Int64, rows: Int64, n: int) -> Int64:
+    """The first rows of every stratum in the given order, `n` in all, in the proportions of the rows.
+
+    Args:
+        strata: Class (or label bin) of every row of the data set, [N].
+        rows: Rows to choose from, in seeded order.
+        n: How many; all of them if there are not as many.
+    """
+    if n >= len(rows):
+        return rows
+    member = np.zeros(len(strata), dtype=np.bool_)
+    member[rows] = True
+    chosen = _take(strata, rows, member, fraction=n / len(rows), of=member)
+    return rows[chosen[rows]]
+
+
 def _seeded_order(sample_ids: Int64, salt: str) -> Int64:
     keys = [hashlib.sha256(f"{salt}:{sample_id}".encode()).digest() for sample_id in sample_ids.tolist()]
     return np.array(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)

@@ -16,6 +16,8 @@ from harness.errors import UserError, unknown_name
 from policies.errors import PolicyError
 
 Scalar = bool | int | float | str
+Argument = Scalar | tuple[int, ...]
+"""What a backbone is built with; a list of whole numbers is a choice of exits."""
 Protocol = Literal["calibration", "published"]
 _NAME = r"^[a-z0-9][a-z0-9_-]*$"
 
@@ -31,7 +33,7 @@ class BackboneSpec(Spec):
 
     builder: str
     n_exits: int = Field(ge=1)
-    arguments: dict[str, Scalar] = Field(default_factory=dict)
+    arguments: dict[str, Argument] = Field(default_factory=dict)
 
 
 class OptimiserSpec(Spec):
@@ -44,6 +46,8 @@ class OptimiserSpec(Spec):
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: float = Field(default=0.1, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class AdapterSpec(Spec):
@@ -82,7 +86,7 @@ class CellGroup(Spec):
     tasks: tuple[str, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     training: TrainingSpec
-    arguments: dict[str, Scalar] = Field(default_factory=dict)
+    arguments: dict[str, Argument] = Field(default_factory=dict)
 
 
 class OperatingGroup(Spec):
@@ -116,10 +120,21 @@ class PolicyChoice(Spec):
 
 
 class SuiteSpec(Spec):
-    """Everything one ``run --suite`` does."""
+    """Everything one ``run --suite`` does.
+
+    Attributes:
+        name: Of the suite and its file.
+        title: For people.
+        training_takes: How long all its cells train, where that is too long for ``run --all``, which then leaves cells
+            that are not collected yet alone; None: they are trained whenever they are missing.
+        backbones: Its networks by the name in cell ids.
+        cells: What is trained on what.
+        policies: What is compared.
+    """
 
     name: str = Field(pattern=_NAME)
     title: str
+    training_takes: str | None = None
     backbones: dict[str, BackboneSpec]
     cells: tuple[CellGroup, ...] = Field(min_length=1)
     policies: PolicyChoice

