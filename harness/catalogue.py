@@ -139,8 +139,9 @@ def _row(task: str, spec: str, cells: Mapping[str, CellStands], values: Mapping[
         "causal": _is_causal(spec),
         "n_cells": len(values),
         "n_datasets": len(grouped(dict.fromkeys(values))),
-        "n_skipped": sum(stand.status == "skipped" for stand in known) + len(cells) - len(known),
+        "n_skipped": sum(stand.status == "skipped" for stand in known),
         "n_invalid": sum(stand.status == "failed" for stand in known),
+        "n_unasked": len(cells) - len(known),
     }
     row |= _interval("speedup", {cell: _heavy(s.speedup) for cell, s in values.items() if s.speedup is not None})
     row |= _interval("delta", {cell: _heavy(s.delta) for cell, s in values.items() if s.delta is not None})

@@ -32,6 +32,7 @@ CATALOGUE = FrameSpec(
             n_datasets="data sets (on a network) among them",
             n_skipped="cells that it does not apply to",
             n_invalid="cells on which no threshold is valid",
+            n_unasked="cells whose suite does not ask for it",
         ),
         *_interval("speedup", "exits / mean exit on test, mean over data sets"),
         *_interval("delta", "metric on test minus the final exit's, positive = better, mean over data sets"),

@@ -28,7 +28,8 @@ _NOTES = (
     "front: of the means over all cells no rule is faster without being worse, or better without being slower. cells' "
     "fronts: on how many cells that holds, among all rules with a value there. Neither says that the difference to a "
     "neighbour is real.",
-    "cells: with a value, and how many it does not apply to (s, see the summary) or has no valid threshold on (t).",
+    "cells: with a value; and those that it does not apply to (s, see the summary), that have no valid threshold (t), "
+    "and whose suite does not ask for it (u).",
     "Formulas: docs/method.md.",
 )
 
@@ -88,5 +89,6 @@ def _ahead(row: Any) -> str:
 
 
 def _cells(row: Any) -> str:
-    missing = [f"{int(n)} {mark}" for n, mark in ((row.n_skipped, "s"), (row.n_invalid, "t")) if n]
+    marked = ((row.n_skipped, "s"), (row.n_invalid, "t"), (row.n_unasked, "u"))
+    missing = [f"{int(n)} {mark}" for n, mark in marked if n]
     return f"{row.n_cells} – {', '.join(missing)}" if missing else str(row.n_cells)

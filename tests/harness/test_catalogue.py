@@ -113,17 +113,24 @@ def test_means_are_compared_where_all_have_a_value_and_cells_one_by_one() -> Non
             "margin": known(9, 9.0),
             "pabee": known(1, 0.0),
         },
-        "a.y.s0": {"max_prob": known(2, 0.0), "entropy": known(3, 0.1), "margin": invalid, "pabee": known(2, 0.2)},
+        "a.y.s0": {
+            "max_prob": known(2, 0.0),
+            "entropy": known(3, 0.1),
+            "margin": invalid,
+            "pabee": known(2, 0.2),
+            "lte": known(1, 0.0),
+        },
     }
     rows = by_policy(catalogue_rows({name: CellStands("classification", found, {}) for name, found in table.items()}))
     # Means: max_prob (2.5, 0), entropy (2, .1), pabee (1.5, .1); margin has no threshold on the second cell.
     assert {name: row["front"] for name, row in rows.items()} == {
-        "max_prob": "yes", "entropy": "yes", "pabee": "no", "margin": "",
+        "max_prob": "yes", "entropy": "yes", "pabee": "no", "margin": "", "lte": "",
     }  # fmt: skip
     # First cell: margin beats all. Second: pabee is best, entropy is faster, max_prob is beaten by both.
     assert {name: row["front_cells"] for name, row in rows.items()} == {
-        "max_prob": 0, "entropy": 1, "pabee": 1, "margin": 1,
+        "max_prob": 0, "entropy": 1, "pabee": 1, "margin": 1, "lte": 0,
     }  # fmt: skip
+    assert [rows[name]["n_unasked"] for name in ("margin", "lte")] == [0, 1]
     assert (rows["margin"]["n_cells"], rows["margin"]["n_invalid"], rows["margin"]["n_skipped"]) == (1, 1, 0)
 
 

@@ -61,7 +61,8 @@ def stand(place, policy, speedup, gain, ahead, front, **changes):
     return {
         "task": "classification", "place": place, "policy": policy, "family": "confidence",
         "operating": "match_final(tolerance=0)", "causal": True, "n_cells": 3, "n_datasets": 2, "n_skipped": 0,
-        "n_invalid": 0, "speedup": speedup, "speedup_low": speedup - 0.25, "speedup_high": speedup + 0.25,
+        "n_invalid": 0, "n_unasked": 0,
+        "speedup": speedup, "speedup_low": speedup - 0.25, "speedup_high": speedup + 0.25,
         "delta": -0.005, "delta_low": -0.015, "delta_high": 0.005, "gain": gain, "gain_low": gain - 0.01,
         "gain_high": gain + 0.01, "ahead": ahead, "ahead_low": ahead - 0.01, "ahead_high": ahead + 0.01,
         "front": front, "front_cells": 2,
@@ -74,7 +75,7 @@ ROWS = {
         stand(2, "beem_a", 2.25, 0.015, 0.005, "no", family="beem"),
         stand(3, "beem_c(cost=0.1)", 2.0, 0.01, 0.0, "no", family="beem"),
         stand(4, "pabee(tolerance=0)", 1.5, -0.02, -0.03, "no"),
-        stand(5, "lte", 1.25, 0.005, -0.015, "", n_cells=1, n_datasets=1, n_skipped=1, n_invalid=1),
+        stand(5, "lte", 1.25, 0.005, -0.015, "", n_cells=1, n_datasets=1, n_skipped=1, n_invalid=1, n_unasked=4),
         stand(6, "oracle", 4.0, NAN, NAN, "", operating="–", causal=False, front_cells=None),
     ],
     "area": [

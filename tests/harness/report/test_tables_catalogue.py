@@ -30,7 +30,7 @@ def test_numbers_for_people(table):
     assert first["vs final [95 %]"] == "-0.50 [-1.50, 0.50]"
     assert first["mean gain [95 %]"] == "3.00 [2.00, 4.00]"
     assert (first["front"], first["cells' fronts"], first["cells"]) == ("yes", "2", "3")
-    assert (lte["front"], lte["cells"]) == ("–", "1 – 1 s, 1 t")
+    assert (lte["front"], lte["cells"]) == ("–", "1 – 1 s, 1 t, 4 u")
     assert (oracle["mean gain [95 %]"], oracle["cells' fronts"], oracle["threshold by"]) == ("–", "–", "–")
 
 
