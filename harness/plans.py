@@ -48,7 +48,7 @@ def find_cell(name: str, out: Path) -> CellStatus:
 
 def policies_of(cell: Cell) -> tuple[PolicyRun, ...]:
     """The policies a cell is compared on, each with how its threshold is chosen if it is open."""
-    return suite_policies(_suite_of(cell), cell.n_exits)
+    return suite_policies(_suite_of(cell), cell.n_exits, cell.task)
 
 
 def _suite_of(cell: Cell) -> SuiteSpec:

@@ -97,12 +97,14 @@ class OperatingGroup(Spec):
         policies: Specs, without their threshold where a rule chooses it.
         live: Whether they are confirmed on the real networks too; the long tail of a catalogue is only replayed.
         protocol: ``published`` picks on the reported split instead, as papers do, and says so in every table.
+        task: Compare them on cells of this task only; None: on all, where a rule that is not defined says so in its row.
     """
 
     rule: str | None = None
     policies: tuple[str, ...] = Field(min_length=1)
     live: bool = True
     protocol: Protocol = "calibration"
+    task: Literal["classification", "regression"] | None = None
 
 
 class PolicyChoice(Spec):
@@ -199,17 +201,28 @@ def load_suite(name: str) -> SuiteSpec:
     return suite
 
 
-def suite_policies(suite: SuiteSpec, n_exits: int) -> tuple[PolicyRun, ...]:
+def suite_policies(suite: SuiteSpec, n_exits: int, task: str | None = None) -> tuple[PolicyRun, ...]:
     """Return the policies of a suite for networks of ``n_exits`` exits, each once, in the order of the file.
+
+    A network with one exit leaves nothing to decide: it runs ``final`` alone.
+
+    Args:
+        suite: What is asked for.
+        n_exits: Of the network.
+        task: Classification or regression; None: the policies of both.
 
     Raises:
         UserError: A policy or parameter is unknown, or a value is outside its domain; names suite and key.
     """
+    if n_exits == 1:
+        return (PolicyRun(_canonical("final", suite.name, "fixed")),)
     choice = suite.policies
     static = [f"fixed(exit={exit_number})" for exit_number in range(1, n_exits + 1)] if choice.static_exits else []
     runs = [PolicyRun(_canonical(text, suite.name, "static_exits")) for text in static]
     runs += [PolicyRun(_canonical(text, suite.name, "fixed")) for text in choice.fixed]
     for group in choice.operating:
+        if task is not None and group.task not in (None, task):
+            continue
         runs += [
             PolicyRun(_canonical(text, suite.name, "operating"), group.rule, group.live, group.protocol)
             for text in group.policies

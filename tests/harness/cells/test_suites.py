@@ -110,3 +110,15 @@ def test_wrong_policies_are_refused(monkeypatch, old, new, sentence):
 def test_unknown_suite_is_a_sentence():
     with pytest.raises(UserError, match="embedded"):
         load_suite("embeded")
+
+
+def test_policies_of_another_task_are_left_out_and_one_exit_leaves_nothing_to_decide():
+    language = load_suite("language")
+    by_task = {
+        task: [run.spec for run in suite_policies(language, 12, task)] for task in ("classification", "regression")
+    }
+    assert any(spec.startswith("max_prob") for spec in by_task["classification"])
+    assert not any(spec.startswith(("max_prob", "entropy", "beem")) for spec in by_task["regression"])
+    assert "pabee(patience=3, tolerance=0.25)" in by_task["regression"]
+    assert not any("tolerance=0.25" in spec for spec in by_task["classification"])
+    assert [run.spec for run in suite_policies(language, 1, "classification")] == ["final"]
