@@ -164,7 +164,7 @@ def measure(
     book = _Book({entrant.name: [] for entrant in entrants})
     start, round_ = clock.wall_ns(), 0
     n_blocks = -(-n_items // plan.block)
-    with _no_garbage_collection():
+    with no_garbage_collection():
         while True:
             for block in _blocks(order, plan.block):
                 prepared(block)
@@ -211,7 +211,7 @@ def _timings(book: _Book, duration_s: float, n_passes: int) -> Timings:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Keep the collector from running inside somebody's time."""
     was_enabled = gc.isenabled()
     gc.collect()
