@@ -9,9 +9,11 @@ from policies.base import ExitPolicy
 from policies.confidence import MaxProb
 from policies.conformance import check_policy
 from policies.errors import PolicyError
+from policies.evidence import EvidenceTable
 from policies.parameters import Threshold, knob, learned
 from policies.registry import catalogue, reference
 from policies.trials import synthetic
+from policies.walk import trace
 
 
 @pytest.mark.parametrize("name", catalogue())
@@ -59,6 +61,15 @@ def test_every_rule_that_learns_is_tried_on_meagre_samples(details):
     tried = {name for name, detail in details["meagre calibration"].items() if detail.startswith("fitted on ")}
     assert tried == learns
     assert len(learns) > 15
+
+
+@pytest.mark.parametrize("name", [name for name, cls in catalogue().items() if cls.learns()])
+def test_a_fitted_rule_fits_another_network_as_if_it_had_seen_nothing(name):
+    policy = catalogue()[name]()
+    before, after = synthetic(100, 6, 3, policy), synthetic(100, 4, 3, policy, seed=1)
+    again, fresh = (trace(start.fit(after), EvidenceTable(after)) for start in (policy.fit(before), policy))
+    assert np.array_equal(again.score, fresh.score, equal_nan=True)
+    assert np.array_equal(again.answer, fresh.answer)
 
 
 @pytest.mark.parametrize("name", catalogue())
