@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import PROTOCOL_VERSION, __version__
 from harness.cells.plan import CellStatus
@@ -19,7 +20,10 @@ from harness.plans import chosen_cells
 from harness.studies import Studies, join
 from harness.subjects import Row, open_subject
 from harness.transfer import Journey, donors_of, travel
-from harness.workers import Failed, Workers
+from harness.workers import Failed, Workers, call, finished
+
+if TYPE_CHECKING:
+    from harness.report.groups import Frames as ReportFrames
 
 
 def evaluate_cell(entry: CellStatus) -> Evaluation:
@@ -47,35 +51,51 @@ def publish(
     """
     try:
         import matplotlib as _matplotlib  # noqa: F401 - asked for before work is done
-        import pandas as pd
+        import pandas as _pandas  # noqa: F401
         import tabulate as _tabulate  # noqa: F401
     except ImportError as error:
         raise missing_extra("report", error.name or "pandas") from error
-    from harness.report.frame import CURVES
+    with Workers(console) as workers:
+        return _published(out, only, console, known or {}, workers)
+
+
+def _published(
+    out: Path, only: str | None, console: Console, known: Mapping[str, Evaluation], workers: Workers
+) -> dict[str, Any]:
     from harness.report.frame_statistics import check_studies
+    from harness.report.groups import Drawn, Group, rows_of_groups, show_group
     from harness.report.tables import console_table
-    from harness.report.write import check_frames, write_page, write_plots, write_tables
-    from harness.report.write_statistics import study_sections, write_study_plots, write_study_tables
+    from harness.report.write import draw_overview, draw_time, first_cells, write_page, write_plots, write_tables
+    from harness.report.write_statistics import draw_ranks, study_sections, study_tables, write_study_tables
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
-    rows, studied = _worked_out(cells, measured, console, known or {})
+    rows, studied = _worked_out(cells, measured, known, workers)
     if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
-    drawn = [pd.DataFrame(curve, columns=list(CURVES.names)) for curve in rows.curves]
-    curves = pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame(columns=list(CURVES.names))
-    frames = check_frames(rows.results, curves, rows.exits, rows.histograms)
-    studies = check_studies(asdict(studied))
+    frames = _frames(rows)
+    studies = check_studies({name.name: getattr(studied, name.name) for name in fields(studied)})
+    tasks: list[Callable[[], Drawn | Group | None]] = [
+        partial(draw_overview, frames.of(first_cells(frames))),
+        partial(draw_time, frames.results),
+        *(partial(draw_ranks, studies.ranks, by) for by in dict.fromkeys(studies.ranks["by"])),
+        *(partial(show_group, group) for group in rows_of_groups(frames)),
+    ]
+    shown = finished(workers.each(call, tasks, name="figures", unit="figure"))
+    groups = [one for one in shown if isinstance(one, Group)]
+    drawn = {one.name: one for one in shown if isinstance(one, Drawn)}
     console.say("writing tables, plots and the page")
-    files = write_tables(frames, out / "tables") + write_study_tables(studies, out / "tables")
-    files += write_plots(frames, out / "plots") + write_study_plots(studies, out / "plots")
+    tables = study_tables(studies)
+    files = write_tables(frames, groups, out / "tables") + write_study_tables(tables, out / "tables")
+    files += write_plots([*drawn.values(), *(one for group in groups for one in group.figures)], out / "plots")
     _remove_others(files)
     facts: dict[str, object] = {"harness": __version__, "protocol version": PROTOCOL_VERSION}
     if measured is not None:
         facts["timing"] = {"environment": measured.environment, **measured.facts}
-    page = write_page(frames, out / "report.html", facts, more=study_sections(studies))
-    shown = console_table(frames.results)
-    console.table("Policies at their operating points, test split", shown.columns, shown.rows)
+    headline = console_table(frames.results)
+    more = study_sections(tables, [one for name, one in drawn.items() if name == "ranks_mean_gain"])
+    page = write_page(frames, groups, out / "report.html", facts, headline, drawn=drawn, more=more)
+    console.table("Policies at their operating points, test split", headline.columns, headline.rows)
     return {
         "files": [str(path) for path in (*files, page)],
         "cells": len({row["cell"] for row in rows.exits}),
@@ -83,14 +103,25 @@ def publish(
     }
 
 
+def _frames(rows: Frames) -> ReportFrames:
+    import pandas as pd
+
+    from harness.report.frame import CURVES
+    from harness.report.groups import check_frames
+
+    drawn = [pd.DataFrame(curve, columns=list(CURVES.names)) for curve in rows.curves]
+    curves = pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame(columns=list(CURVES.names))
+    return check_frames(rows.results, curves, rows.exits, rows.histograms)
+
+
 def _worked_out(
-    cells: list[CellStatus], measured: LiveFile | None, console: Console, known: Mapping[str, Evaluation]
+    cells: list[CellStatus], measured: LiveFile | None, known: Mapping[str, Evaluation], workers: Workers
 ) -> tuple[Frames, Studies]:
     """Work out every cached cell, each in a process of its own; one that cannot be read becomes a visible row."""
     cached = [entry for entry in cells if entry.status == "cached"]
     tasks = [CellTask(entry, _measured(entry.cell.id, measured), known.get(entry.cell.id)) for entry in cached]
     sizes = [float(entry.cell.paths.test.stat().st_size) for entry in cached]
-    results = Workers(work_out, "cells", "cell", console).each(tasks, sizes)
+    results = workers.each(work_out, tasks, name="cells", sizes=sizes)
     worked = dict(zip((entry.cell.id for entry in cached), results, strict=True))
     frames, parts, travelling = Frames(), [], []
     for entry in cells:
@@ -105,19 +136,15 @@ def _worked_out(
             frames.add_without_numbers(replace(entry, status="failed", reason=result.reason))
         else:
             raise result.error()
-    return frames, join(parts, _transfer(travelling, parts, console))
+    return frames, join(parts, _transfer(travelling, parts, workers))
 
 
-def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], console: Console) -> list[Row]:
+def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], workers: Workers) -> list[Row]:
     donors = [part.donor for part in parts]
     pairs = zip(entries, parts, strict=True)
     tasks = [Journey(entry, part.donor, donors_of(part.donor, donors)) for entry, part in pairs]
-    rows: list[Row] = []
-    for result in Workers(travel, "transfer", "cell", console).each(tasks, [float(part.n) for part in parts]):
-        if isinstance(result, Failed):
-            raise result.error()
-        rows += result
-    return rows
+    sizes = [float(part.n * len(task.donors)) for part, task in zip(parts, tasks, strict=True)]
+    return [row for rows in finished(workers.each(travel, tasks, name="transfer", sizes=sizes)) for row in rows]
 
 
 def _measured(cell: str, file: LiveFile | None) -> Measured:

@@ -110,7 +110,8 @@ def _evaluations(
 
     cached = [entry for entry in cells if entry.status == "cached"]
     sizes = [float(entry.cell.paths.test.stat().st_size) for entry in cached]
-    results = Workers(evaluate_cell, "replay", "cell", console).each(cached, sizes)
+    with Workers(console) as workers:
+        results = workers.each(evaluate_cell, cached, name="replay", sizes=sizes)
     for entry, evaluation in zip(cached, results, strict=True):
         if isinstance(evaluation, Failed):
             _record(entry, Failure("replay", evaluation.reason), options, console)

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Self, TypeVar
 
 from harness.console import Console
 from harness.errors import UserError
@@ -51,86 +51,114 @@ def n_workers() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-@dataclass(slots=True)
-class Workers(Generic[Task, Result]):
-    """A function that is called on many tasks.
+class Workers:
+    """Processes with one thread each that wait for tasks; a context, at whose end they are gone.
 
-    Attributes:
-        function: of a module (a lambda does not travel); it and the tasks are sent to the processes.
-        name: what is done, beside the progress bar.
-        unit: what a task is.
-        console: quiet or not.
-        most: processes at once; None: one a processor.
+    They are begun when the first tasks come that more than one can share, and keep what they have imported.
     """
 
-    function: Callable[[Task], Result]
-    name: str
-    unit: str
-    console: Console
-    most: int | None = None
+    def __init__(self, console: Console, most: int | None = None) -> None:
+        """Take a console that is quiet or not, and how many processes there may be (None: one a processor)."""
+        self._console = console
+        self._most = n_workers() if most is None else most
+        self._pool: Executor | None = None
+        self._environment: dict[str, str | None] = {}
 
-    def each(self, tasks: Sequence[Task], sizes: Sequence[float] | None = None) -> list[Result | Failed]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        for name, value in self._environment.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+    def each(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        *,
+        name: str,
+        unit: str = "cell",
+        sizes: Sequence[float] | None = None,
+    ) -> list[Result | Failed]:
         """Return the results in the order of the tasks; an exception becomes a ``Failed`` in its place.
 
         Args:
-            tasks: what the function is called on, one at a time.
+            function: of a module (a lambda does not travel).
+            tasks: what it is called on, one at a time.
+            name: what is done, beside the progress bar.
+            unit: what a task is.
             sizes: how much work each is, in any unit; the largest are begun first, so that no processor waits long.
 
         Raises:
             UserError: a process was ended from outside.
         """
-        found: dict[int, Result | Failed] = {}
-        with self._bar(len(tasks)) as advance:
-            for index, result in self._results(tasks, sizes):
-                found[index] = result
-                advance()
-        return [found[index] for index in range(len(tasks))]
+        from tqdm import tqdm
 
-    def _results(self, tasks: Sequence[Task], sizes: Sequence[float] | None) -> Iterator[tuple[int, Result | Failed]]:
         order = range(len(tasks)) if sizes is None else sorted(range(len(tasks)), key=lambda i: (-sizes[i], i))
-        with _pool(min(len(tasks), n_workers() if self.most is None else self.most)) as pool:
-            futures = {pool.submit(self.function, tasks[index]): index for index in order}
+        found: dict[int, Result | Failed] = {}
+        with (
+            self._executor(len(tasks)) as pool,
+            tqdm(total=len(tasks), desc=name, unit=unit, disable=True if self._console.quiet else None) as bar,
+        ):
+            futures = {pool.submit(function, tasks[index]): index for index in order}
             for future in as_completed(futures):
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
                     raise UserError(
-                        f"a process of '{self.name}' was ended from outside, perhaps for lack of memory: free some, or "
+                        f"a process of '{name}' was ended from outside, perhaps for lack of memory: free some, or "
                         "use one processor, e.g.  taskset -c 0 python -m harness report"
                     ) from error
-                yield futures.pop(future), future.result() if error is None else _failed(error)
+                found[futures.pop(future)] = future.result() if error is None else _failed(error)
+                bar.update()
+        return [found[index] for index in range(len(tasks))]
 
     @contextmanager
-    def _bar(self, total: int) -> Iterator[Callable[[], object]]:
-        from tqdm import tqdm
+    def _executor(self, n_tasks: int) -> Iterator[Executor]:
+        """Give the processes, or a thread of this process where one worker is enough."""
+        if min(n_tasks, self._most) >= 2:
+            yield self._processes()
+            return
+        thread = ThreadPoolExecutor(1)
+        try:
+            yield thread
+        finally:
+            thread.shutdown(cancel_futures=True)
 
-        disable = True if self.console.quiet else None
-        with tqdm(total=total, desc=self.name, unit=self.unit, disable=disable) as bar:
-            yield bar.update
+    def _processes(self) -> Executor:
+        if self._pool is None:
+            self._environment = {name: os.environ.get(name) for name in _THREADS}
+            os.environ.update(dict.fromkeys(_THREADS, "1"))  # what the processes begin with
+            context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
+            self._pool = ProcessPoolExecutor(self._most, mp_context=context, initializer=_begin)
+        return self._pool
+
+
+def call(task: Callable[[], Result]) -> Result:
+    """Call a task that is a function itself: tasks of several kinds, done together."""
+    return task()
+
+
+def finished(results: Sequence[Result | Failed]) -> list[Result]:
+    """Return the results where none may have failed.
+
+    Raises:
+        UserError: the sentence of the first that failed.
+        WorkerError: the same where nobody foresaw it.
+    """
+    found: list[Result] = []
+    for result in results:
+        if isinstance(result, Failed):
+            raise result.error()
+        found.append(result)
+    return found
 
 
 def _failed(error: BaseException) -> Failed:
     foreseen = bool(getattr(error, "user_sentence", False))
     reason = str(error) if foreseen else f"{type(error).__name__}: {error}"
     return Failed(reason, foreseen, "".join(traceback.format_exception(error)))
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Executor]:
-    """Give processes with one thread each, or a thread of this process where one worker is enough."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    pool: Executor
-    if workers < 2:
-        pool = ThreadPoolExecutor(1)
-    else:
-        os.environ.update(dict.fromkeys(_THREADS, "1"))  # what the processes begin with
-        context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _begin() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from harness.report.display import DASH, verdict_mark, without_threshold
 from harness.report.frame import records, sort_rows, split_cell
@@ -74,9 +76,8 @@ def _join(rows: pd.DataFrame) -> dict[str, Any]:
     joined["policy"] = first["policy"] if rows["policy"].nunique() == 1 else first["label"]
     joined["n_seeds"] = rows["cell"].nunique()
     joined["n"] = rows["n"].max()
-    for name in AVERAGED:
-        joined[name] = rows[name].mean()
-        joined[f"{name}_sd"] = rows[name].std(ddof=1) if len(rows) > 1 else math.nan
+    for name, mean, sd in zip(AVERAGED, *_means_and_sds(rows[list(AVERAGED)].to_numpy(np.float64)), strict=True):
+        joined[name], joined[f"{name}_sd"] = mean, sd
     for low, high in ENVELOPES:
         joined[low], joined[high] = rows[low].min(), rows[high].max()
     for name in ("disagreements", "live_n"):
@@ -88,3 +89,14 @@ def _join(rows: pd.DataFrame) -> dict[str, Any]:
     worst = invalid.iloc[0] if len(invalid) else first
     joined["live_verdict"], joined["live_reason"] = worst["live_verdict"], worst["live_reason"]
     return joined
+
+
+def _means_and_sds(values: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+    """Give mean and sample standard deviation of each column [rows, columns]; what is undefined is left out."""
+    defined = ~np.isnan(values)
+    n = defined.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(defined, values, 0.0).sum(axis=0) / n
+        squares = np.square(np.where(defined, values - mean, 0.0)).sum(axis=0)
+        sd = np.where(n > 1, np.sqrt(squares / (n - 1.0)), math.nan)
+    return [float(x) for x in mean], [float(x) for x in sd]

@@ -11,6 +11,8 @@ from matplotlib.lines import Line2D
 from harness.report.frame import RESULTS, ReportError, Rows, causal_mask, check_rows, groups, headline_rows, records
 from harness.report.style import HIGHLIGHT, INK, MUTED, QUIET, new_axes, policy_marks, styled
 
+_COLUMNS = 4
+
 
 def timed_rows(results: Rows) -> pd.DataFrame:
     """Give the headline rows of causal policies that were timed; those of an invalid run stay out."""
@@ -43,16 +45,22 @@ def time_against_layers(
             panels = [axes]
             _draw(axes, rows, highlight)
         else:
-            figure = Figure(figsize=(3.0 * len(by_group) + 1.7, 3.5))
-            grid = figure.subplots(1, len(by_group), squeeze=False, sharex=True, sharey=True)
-            panels = list(grid.ravel())
+            n_columns = min(_COLUMNS, len(by_group))
+            n_lines = -(-len(by_group) // n_columns)
+            figure = Figure(figsize=(3.0 * n_columns + 1.7, 3.5 * n_lines))
+            grid = figure.subplots(n_lines, n_columns, squeeze=False, sharex=True, sharey=True)
+            panels = list(grid.ravel()[: len(by_group)])
+            for unused in grid.ravel()[len(by_group) :]:
+                unused.set_axis_off()
             for axes, (group, cells) in zip(panels, by_group.items(), strict=True):
                 _draw(axes, rows[rows["cell"].isin(cells)], highlight)
                 axes.set_title(group)
             handles, labels = _legend(rows, highlight)
-            panels[-1].legend(handles, labels, loc="upper left", bbox_to_anchor=(1.03, 1.0))
+            grid[0, -1].legend(handles, labels, loc="upper left", bbox_to_anchor=(1.03, 1.0))
         _share_limits(panels, rows)
-        panels[0].set_ylabel("speed-up by time, measured")
+        first_column = panels[:: 1 if ax is not None else n_columns]
+        for axes in first_column:
+            axes.set_ylabel("speed-up by time, measured")
         for axes in panels:
             axes.set_xlabel("speed-up by layers (exits / mean exit)")
     return figure, panels

@@ -105,8 +105,15 @@ def save(figure: Figure, path: Path, *, dpi: int = 130) -> list[Path]:
     """Write ``<path>.png`` and ``<path>.pdf`` and give both paths; the same figure gives the same bytes."""
     # with_suffix would take the seed of a cell id for a suffix
     png = write_bytes(path.parent / f"{path.name}.png", png_bytes(figure, dpi))
-    layout = figure.get_layout_engine()
-    figure.set_layout_engine("none")  # everything is in its place now; placing it again would cost a second
-    pdf = write_bytes(path.parent / f"{path.name}.pdf", pdf_bytes(figure))
-    figure.set_layout_engine(layout)
+    with without_layout(figure):
+        pdf = write_bytes(path.parent / f"{path.name}.pdf", pdf_bytes(figure))
     return [png, pdf]
+
+
+@contextmanager
+def without_layout(figure: Figure) -> Iterator[None]:
+    """Leave everything in the place where it was drawn last; placing it again would cost a second."""
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    yield
+    figure.set_layout_engine(layout)

@@ -185,12 +185,6 @@ def exits_table(exits: Rows) -> Table:
     return Table("exits", "Every exit alone", frame, pd.DataFrame(lines, columns=columns, dtype=object))
 
 
-def all_tables(results: Rows, exits: Rows) -> list[Table]:
-    """Give every table of a run: summary, one a data set and network, exits."""
-    frame = check_rows(results, RESULTS)
-    return [summary_table(frame), *(group_table(frame, group) for group in groups(frame)), exits_table(exits)]
-
-
 def console_table(results: Rows) -> ConsoleTable:
     """Give the short summary for a terminal: per data set one line a policy, failures last."""
     frame = check_rows(results, RESULTS)

@@ -179,6 +179,7 @@ def transfer_table(transfer: pd.DataFrame) -> Table:
     lines.sort(key=lambda line: ["seed", "data set", "network"].index(str(line["differs in"])))
     notes = (
         "The fitted policy and the threshold of one cell, applied to the test split of another with as many exits. "
+        "A cell gets those of at most six others of each kind, the ones that differ in nothing else first. "
         "Means over the ordered pairs; worst pair: smallest difference from the cell's own threshold; worse / better "
         "pairs: those whose 95 % interval of that difference excludes 0 (paired, not corrected). Every pair is in the "
         "CSV.",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from harness.report.frame_statistics import StudyFrames
-from harness.report.page import Section, page_figure
+from harness.report.groups import Drawn, drawn
+from harness.report.page import Section
 from harness.report.plot_ranks import rank_plot
-from harness.report.style import save
 from harness.report.tables import Table, write_table
 from harness.report.tables_catalogue import catalogue_table
 from harness.report.tables_claims import claims_by_cell_table, claims_table
@@ -42,25 +45,24 @@ def study_tables(frames: StudyFrames) -> list[Table]:
     ]
 
 
-def write_study_tables(frames: StudyFrames, folder: Path) -> list[Path]:
+def write_study_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
     """Write every table as CSV, Markdown and LaTeX and give the paths."""
-    return [path for table in study_tables(frames) for path in write_table(table, folder)]
+    return [path for table in tables for path in write_table(table, folder)]
 
 
-def write_study_plots(frames: StudyFrames, folder: Path) -> list[Path]:
-    """Draw the ranks, if there are any, and give the paths."""
-    ranked = list(dict.fromkeys(frames.ranks["by"]))
-    return [path for by in ranked for path in save(rank_plot(frames.ranks, by)[0], folder / f"ranks_{by}", dpi=_DPI)]
+def draw_ranks(ranks: pd.DataFrame, by: str) -> Drawn:
+    """Draw the ranks by one quantity."""
+    return drawn(f"ranks_{by}", rank_plot(ranks, by)[0], _RANKS, dpi=_DPI)
 
 
-def study_sections(frames: StudyFrames) -> list[Section]:
-    """Give the sections of the page."""
-    catalogue, claims, by_cell, area, ranks, power, leak, transfer, sizes = study_tables(frames)
-    figures = [page_figure(rank_plot(frames.ranks)[0], _RANKS)] if len(frames.ranks) else []
+def study_sections(tables: Sequence[Table], ranks: Sequence[Drawn] = ()) -> list[Section]:
+    """Give the sections of the page from what ``study_tables`` gave and the drawn ranks."""
+    catalogue, claims, by_cell, area, ranked, power, leak, transfer, sizes = tables
+    figures = [figure.shown for figure in ranks]
     return [
         Section("The whole catalogue", (), [catalogue]),
         Section("Claims of the papers", (), [claims]),
-        Section("Ranks and areas", figures, [ranks, area]),
+        Section("Ranks and areas", figures, [ranked, area]),
         Section("Leak meter", (), [leak]),
         Section("Transfer and calibration size", (), [transfer, sizes]),
         Section("Claims cell by cell, and power", (), [by_cell, power], folded=True),

@@ -2,7 +2,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.report.write import check_frames, plot_jobs, write_page, write_plots, write_tables
+from harness.report.groups import check_frames, figure_jobs, rows_of_groups, show_group
+from harness.report.tables import console_table
+from harness.report.write import draw_overview, draw_time, first_cells, write_page, write_plots, write_tables
+
+
+def write_all(frames, folder):
+    shown = [show_group(rows) for rows in rows_of_groups(frames)]
+    both = draw_overview(frames.of(first_cells(frames))), draw_time(frames.results)
+    drawn = {figure.name: figure for figure in both if figure is not None}
+    paths = write_tables(frames, shown, folder / "tables")
+    paths += write_plots([*drawn.values(), *(one for group in shown for one in group.figures)], folder / "plots")
+    headline = console_table(frames.results)
+    return [*paths, write_page(frames, shown, folder / "report.html", {"commit": "abc"}, headline, drawn=drawn)]
 
 
 @pytest.fixture
@@ -20,8 +32,7 @@ def test_tables_plots_and_page_twice_give_the_same_bytes(one_cell, tmp_path):
     written = []
     for name in ("first", "second"):
         folder = tmp_path / name
-        paths = write_tables(one_cell, folder / "tables") + write_plots(one_cell, folder / "plots")
-        paths.append(write_page(one_cell, folder / "report.html", {"commit": "abc"}))
+        paths = write_all(one_cell, folder)
         assert sorted(paths) == sorted(path for path in folder.rglob("*") if path.is_file())
         written.append({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
     assert written[0] == written[1]
@@ -45,13 +56,21 @@ def test_tables_plots_and_page_twice_give_the_same_bytes(one_cell, tmp_path):
 
 def test_every_group_gets_its_figures(frames):
     """Seeds share a figure; histograms are those of the first seed, so that the committed plots stay small."""
-    jobs = [name for name, _ in plot_jobs(check_frames(**vars(frames)))]
-    assert len(jobs) == len(set(jobs)) == 1 + 3 * 3 + 1
+    jobs = [name for rows in rows_of_groups(check_frames(**vars(frames))) for name, _, _ in figure_jobs(rows)]
+    assert len(jobs) == len(set(jobs)) == 3 * 3
     assert {"trade_off_cnn6.digits", "exit_metric_cnn6.mnist5k", "exit_histograms_cnn6.mnist5k.s0"} <= set(jobs)
 
 
+def test_of_many_data_sets_of_a_network_only_the_first_are_drawn_in_full(frames, monkeypatch):
+    monkeypatch.setattr("harness.report.groups.DRAWN_IN_FULL", 1)
+    rows = rows_of_groups(check_frames(**vars(frames)))
+    assert [(one.name, one.in_full) for one in rows] == [
+        ("cnn6.digits", True), ("cnn6.mnist5k", False), ("minilm-l6.bbc-headlines", True),
+    ]  # fmt: skip
+    assert [name for name, _, _ in figure_jobs(rows[1])] == ["trade_off_cnn6.mnist5k"]
+
+
 def test_a_run_where_everything_was_skipped_still_has_tables_and_a_page(skipped, tmp_path):
-    frames = check_frames([skipped], [], [], [])
-    assert write_plots(frames, tmp_path) == []
-    assert len(write_tables(frames, tmp_path)) == 9
-    assert "the weights are not installed" in write_page(frames, tmp_path / "r.html", {}).read_text(encoding="utf-8")
+    paths = write_all(check_frames([skipped], [], [], []), tmp_path)
+    assert len(paths) == 10
+    assert "the weights are not installed" in paths[-1].read_text(encoding="utf-8")

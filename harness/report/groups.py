@@ -1,0 +1,143 @@
+"""One data set on one network: its table and its figures, drawn once for the page and for the files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.report.files import write_bytes
+from harness.report.frame import CURVES, EXITS, HISTOGRAMS, RESULTS, Rows, check_rows, groups, headline_rows
+from harness.report.page import PageFigure, page_figure
+from harness.report.plot_exits import exit_metric
+from harness.report.plot_histograms import exit_histograms
+from harness.report.plot_trade_off import trade_off
+from harness.report.style import pdf_bytes, png_bytes, without_layout
+from harness.report.tables import Table, group_table
+
+DPI = 110
+DRAWN_IN_FULL = 3
+"""Data sets of a network that get a figure of the exits and one of the histograms; of the others the tables have it."""
+TRADE_OFF = (
+    "Exact trade-off: the operating points of each policy on the test split, at most 500 of a curve. The line is the "
+    "final exit with its 95 % interval, the numbered discs are the exits alone, the star is a reference that peeks at "
+    "the labels."
+)
+_HISTOGRAMS = "Share of the test samples that leave at each exit; the dotted line is the mean exit."
+_EXITS = "Every exit alone, with 95 % intervals."
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The four checked frames of a run, or of some of its cells."""
+
+    results: pd.DataFrame
+    curves: pd.DataFrame
+    exits: pd.DataFrame
+    histograms: pd.DataFrame
+
+    def of(self, cells: Sequence[str]) -> Frames:
+        """Give the rows of some cells."""
+        every = (self.results, self.curves, self.exits, self.histograms)
+        return Frames(*(frame[frame["cell"].isin(cells)].reset_index(drop=True) for frame in every))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRows:
+    """The rows of one group: its name, its frames, and whether every figure is drawn of it."""
+
+    name: str
+    frames: Frames
+    in_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A figure as it is written and as the page shows it."""
+
+    name: str
+    png: bytes
+    pdf: bytes
+    shown: PageFigure
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a reader sees of one group."""
+
+    name: str
+    table: Table
+    figures: list[Drawn]
+
+
+def check_frames(results: Rows, curves: Rows, exits: Rows, histograms: Rows) -> Frames:
+    """Check all four kinds of rows.
+
+    Raises:
+        ReportError: A frame is not what it should be.
+    """
+    return Frames(
+        check_rows(results, RESULTS),
+        check_rows(curves, CURVES),
+        check_rows(exits, EXITS),
+        check_rows(histograms, HISTOGRAMS),
+    )
+
+
+def rows_of_groups(frames: Frames) -> list[GroupRows]:
+    """Give the rows of every group, in natural order."""
+    seen: dict[str, int] = {}
+    found = []
+    for name, cells in groups(frames.results).items():
+        network = name.rpartition(".")[0]
+        mine = frames.of(cells)
+        seen[network] = seen.get(network, 0) + bool(len(mine.exits))
+        found.append(GroupRows(name, mine, seen[network] <= DRAWN_IN_FULL))
+    return found
+
+
+def show_group(rows: GroupRows) -> Group:
+    """Make the table of a group and draw its figures."""
+    figures = [drawn(name, draw()[0], caption) for name, caption, draw in figure_jobs(rows)]
+    return Group(rows.name, group_table(rows.frames.results, rows.name), figures)
+
+
+def figure_jobs(rows: GroupRows) -> Iterator[tuple[str, str, Callable[[], tuple[Figure, object]]]]:
+    """Give (file name, caption, how to draw it) of every figure that a group has the rows for; seeds share a figure."""
+    name, frames = rows.name, rows.frames
+    if not len(frames.exits):
+        return
+    cells = groups(frames.exits)[name]
+    draw = partial(trade_off, frames.results, frames.curves, frames.exits, cells)
+    yield f"trade_off_{name}", f"{name}. {TRADE_OFF}", draw
+    if rows.in_full:
+        yield f"exit_metric_{name}", f"{name}. {_EXITS}", partial(exit_metric, frames.exits, name)
+        for cell in _drawable_histograms(frames)[:1]:
+            draw_shares = partial(exit_histograms, frames.results, frames.histograms, cell)
+            yield f"exit_histograms_{cell}", f"{cell}. {_HISTOGRAMS}", draw_shares
+
+
+def drawn(name: str, figure: Figure, caption: str, *, dpi: int = DPI) -> Drawn:
+    """Render a figure for the page and for its two files."""
+    shown = page_figure(figure, caption)
+    png = png_bytes(figure, dpi)
+    with without_layout(figure):
+        return Drawn(name, png, pdf_bytes(figure), shown)
+
+
+def write_drawn(figure: Drawn, folder: Path) -> list[Path]:
+    """Write both files of a figure and give their paths."""
+    # with_suffix would take the seed of a cell id for a suffix
+    return [write_bytes(folder / f"{figure.name}.{end}", getattr(figure, end)) for end in ("png", "pdf")]
+
+
+def _drawable_histograms(frames: Frames) -> list[str]:
+    """Give the cells that have a histogram of at least one headline row other than the final exit."""
+    rows = headline_rows(frames.results)
+    rows = rows[rows["policy_name"] != "final"]
+    drawable = rows.merge(frames.histograms[["cell", "policy"]].drop_duplicates(), on=["cell", "policy"])
+    return [cell for cells in groups(drawable).values() for cell in cells]
