@@ -10,7 +10,7 @@ Exits are 0-based here (array indices); people and files see them 1-based.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,10 +19,13 @@ from torch import Tensor, nn
 from backbones.errors import BackboneError
 from backbones.samples import ImageSamples, Inputs, Samples
 
-__all__ = ["Inputs", "MultiExitModel", "State"]
+__all__ = ["Inputs", "MultiExitModel", "RowReader", "State"]
 
 State = dict[str, Tensor]
 """What a partly evaluated batch carries from segment to segment: every tensor has one row a sample in dimension 0."""
+
+RowReader = Callable[[int, State], list[float]]
+"""From an exit and the state of a single sample to the logits [C] of that exit, as numbers."""
 
 
 class MultiExitModel(nn.Module, ABC):
@@ -73,6 +76,20 @@ class MultiExitModel(nn.Module, ABC):
     @abstractmethod
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
         """Logits [B, C] of this exit."""
+
+    def row_reader(self) -> RowReader:
+        """A shorter way to ``head(feature(state))`` for one sample: the same logits, bit for bit, as numbers.
+
+        A network may look up its heads once for all calls, so a reader is made after the weights have been loaded;
+        moving the network to another device or precision leaves it valid.
+        """
+        feature, head = self.feature, self.head
+
+        def read(exit_index: int, state: State) -> list[float]:
+            row: list[float] = head(exit_index, feature(exit_index, state)).tolist()[0]
+            return row
+
+        return read
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B, L, C] of all exits."""

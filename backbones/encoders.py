@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from struct import Struct
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from backbones.base import Inputs, MultiExitModel, State
+from backbones.base import Inputs, MultiExitModel, RowReader, State
 from backbones.errors import BackboneError
-from backbones.families import Family
-from backbones.heads import linear_heads
+from backbones.families import Family, nothing_is_padded
+from backbones.heads import bound, linear_heads
 from backbones.pretrained import load_pretrained
 from backbones.samples import Samples, TextSamples
 from backbones.text import encode, load_tokenizer
@@ -99,14 +101,21 @@ class HFEncoder(MultiExitModel):
         """Embeddings, the attention mask and the pooling weights, each computed once.
 
         Returns:
-            `hidden` [B, T, H]; `mask` [B, 1, 1, T] as the family's layers read it; for mean pooling `weights`
-            [B, 1, T], 1 / length on tokens and 0 on padding.
+            `hidden` [B, T, H]; `mask` [B, 1, 1, T] as the family's layers read it, left out where nothing is padded
+            and they can do without; for mean pooling `weights` [B, 1, T], 1 / length on tokens and 0 on padding.
         """
         hidden = self.family.embed(self.backbone, inputs)
-        state = {"hidden": hidden, "mask": self.family.mask(inputs, hidden)}
+        state = {"hidden": hidden}
+        full = not self.training and nothing_is_padded(inputs["attention_mask"])
+        if not (full and self.family.mask_is_optional):
+            state["mask"] = self.family.mask(inputs, hidden)
         if self.pooling == "mean":
-            tokens = inputs["attention_mask"].to(hidden.dtype)
-            state["weights"] = (tokens / tokens.sum(dim=1, keepdim=True))[:, None, :]
+            if full:
+                rows, length = hidden.shape[:2]
+                state["weights"] = hidden.new_full((rows, 1, length), 1.0 / length)
+            else:
+                tokens = inputs["attention_mask"].to(hidden.dtype)
+                state["weights"] = (tokens / tokens.sum(dim=1, keepdim=True))[:, None, :]
         return state
 
     def segment(self, exit_index: int, state: State) -> State:
@@ -124,6 +133,21 @@ class HFEncoder(MultiExitModel):
         """Logits [B, C]."""
         logits: Tensor = self.heads[exit_index](feature)
         return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
+
+    def row_reader(self) -> RowReader:
+        """The same steps with the heads looked up once, and half precision rounded number by number."""
+        heads, linear, bmm, is_mean = bound(self.heads), functional.linear, torch.bmm, self.pooling == "mean"
+        half = Struct(f"{self.n_outputs}e") if self.half_logits else None
+
+        def read(exit_index: int, state: State) -> list[float]:
+            weight, bias = heads[exit_index]
+            if is_mean:  # [1, 1, H]: the head reads it as it is
+                row: list[float] = linear(bmm(state["weights"], state["hidden"]), weight, bias).tolist()[0][0]
+            else:
+                row = linear(self.feature(exit_index, state), weight, bias).tolist()[0]
+            return row if half is None else list(half.unpack(half.pack(*row)))
+
+        return read
 
 
 def load_encoder(

@@ -31,12 +31,14 @@ class Family(ABC):
         adapter_targets: last name parts of the linear maps in a layer: those that carry adapters.
         model_arguments: for the library's constructor, to leave out what no exit reads (its own pooler).
         reads: what the samples are.
+        mask_is_optional: whether the layers run without a mask where nothing is padded, with the same bits.
     """
 
     model_types: ClassVar[tuple[str, ...]]
     adapter_targets: ClassVar[tuple[str, ...]]
     model_arguments: ClassVar[Mapping[str, Any]] = _NOTHING
     reads: ClassVar[Literal["text", "image"]] = "text"
+    mask_is_optional: ClassVar[bool] = True
 
     def check(self, config: Any, path: str) -> None:
         """Refuse variants that these layers would run wrongly, before any weight is read.
@@ -182,6 +184,7 @@ class DebertaV2Family(BertFamily):
     model_types = ("deberta-v2",)
     adapter_targets = ("query_proj", "key_proj", "value_proj", "dense")
     model_arguments = _NOTHING
+    mask_is_optional = False
 
     def check(self, config: Any, path: str) -> None:
         """As all; and no convolution."""
@@ -288,6 +291,11 @@ def hidden_of(out: Any) -> Tensor:
     """The hidden states in what a layer answers: some, and older releases of the library, answer with a tuple."""
     hidden: Tensor = out[0] if isinstance(out, tuple) else out
     return hidden
+
+
+def nothing_is_padded(attention_mask: Tensor) -> bool:
+    """Whether all of [B, T] is token, as in a batch of one length; False off the CPU, where looking costs a stop."""
+    return attention_mask.device.type == "cpu" and bool(attention_mask.all())
 
 
 def _segments(backbone: nn.Module, inputs: Inputs) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from backbones.errors import BackboneError
 
@@ -20,3 +20,11 @@ def linear_heads(n_exits: int, feature_width: int, n_outputs: int) -> nn.ModuleL
         nn.init.normal_(head.weight, std=0.02)
         nn.init.zeros_(head.bias)
     return nn.ModuleList(heads)
+
+
+def bound(heads: nn.ModuleList) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias of every linear head, looked up once: what a module does anew at every call.
+
+    The parameters stay the same objects when a network is moved or filled from a file.
+    """
+    return [(head.weight, head.bias) for head in heads]  # type: ignore[misc]

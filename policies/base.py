@@ -12,6 +12,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
@@ -32,9 +33,10 @@ Task = Literal["classification", "regression"]
 Learned = TypeVar("Learned")
 Comparison = Literal[">=", ">", "<=", "<"]
 
-_COMPARE: dict[str, Callable[[Score, float], NDArray[np.bool_]]] = {
-    ">=": operator.ge, ">": operator.gt, "<=": operator.le, "<": operator.lt,
+_COMPARED_TO: dict[str, Callable[[Any, Score], NDArray[np.bool_]]] = {
+    ">=": operator.le, ">": operator.lt, "<=": operator.ge, "<": operator.gt,
 }  # fmt: skip
+"""The threshold comes first, so that it can be filled in: score >= threshold is threshold <= score."""
 
 
 class ExitPolicy(ABC):
@@ -52,6 +54,9 @@ class ExitPolicy(ABC):
         tasks: which tables the literature defines the rule for.
         abstains: whether a sample may leave without an answer (prediction -1).
         online: whether it decides samples in an order and learns on the way (policies.stream).
+        takes_numbers: whether ``observe`` and ``fallback`` also take one sample as plain numbers instead of arrays [1]
+            (evidence, state, score and answer alike) and say the same, bit for bit: operators do, array methods do
+            not. A live run of single samples is then faster. Not inherited by a class that defines either anew.
     """
 
     __slots__ = ()
@@ -63,6 +68,13 @@ class ExitPolicy(ABC):
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     abstains: ClassVar[bool] = False
     online: ClassVar[bool] = False
+    takes_numbers: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        own = vars(cls)
+        if "takes_numbers" not in own and not own.keys().isdisjoint({"begin", "observe", "fallback", "leaves"}):
+            cls.takes_numbers = False
 
     def __post_init__(self) -> None:
         check_parameters(self)
@@ -189,19 +201,27 @@ class ExitPolicy(ABC):
 
         With L-1 thresholds the last exit has none: everybody who is left falls through to it.
         """
+        return self.release(exit_index)(score)
+
+    def release(self, exit_index: int) -> Callable[[Score], NDArray[np.bool_]]:
+        """The comparison of one exit with everything but the score filled in, to be made once and asked often."""
         level = self.level
         if isinstance(level, tuple):
             if exit_index >= len(level):
-                return np.zeros(score.shape, bool)
+                return _nobody
             level = level[exit_index]
         if level is None:
             self.require_ready()
-        return _COMPARE[self.leaves_when](score, level)  # type: ignore[arg-type]
+        return partial(_COMPARED_TO[self.leaves_when], level)
 
     @classmethod
     def grows(cls) -> bool:
         """Whether a larger score means readier to leave (``>=``, ``>``)."""
         return cls.leaves_when in (">=", ">")
+
+
+def _nobody(score: Score) -> NDArray[np.bool_]:
+    return np.zeros(np.shape(score), bool)
 
 
 def decided(answer: Answer) -> NDArray[np.int64] | NDArray[np.float64]:

@@ -29,6 +29,7 @@ class BeemC(ExitPolicy):
     threshold: Threshold = knob(low=0)
     cost: float = parameter(0.1, low=0)
     name = "beem_c"
+    takes_numbers = True
     needs = frozenset({"label", "confidence"})
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
@@ -49,6 +50,7 @@ class BeemA(ExitPolicy):
     threshold: Threshold = knob(low=0)
     weights: Floats | None = learned()
     name = "beem_a"
+    takes_numbers = True
     needs = frozenset({"label", "confidence"})
 
     def learn(self, calibration: CalibrationTable) -> Self:
@@ -79,6 +81,7 @@ class BeemReleased(ExitPolicy):
     threshold: Threshold = knob(low=0)
     cost: float = parameter(0.4, low=0)
     name = "beem_released"
+    takes_numbers = True
     needs = frozenset({"label", "confidence"})
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
@@ -106,7 +109,7 @@ def accumulate(
             own += state["score"]
             own *= same
     elif not count_first:
-        own[:] = 0.0
+        own *= 0.0
     return {"score": own, "label": evidence.label}, own, evidence.label
 
 

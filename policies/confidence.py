@@ -25,6 +25,7 @@ class MaxProb(ExitPolicy):
 
     threshold: Threshold = knob(low=0, high=1)
     name = "max_prob"
+    takes_numbers = True
     needs = frozenset({"label", "confidence"})
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
@@ -46,6 +47,7 @@ class Entropy(ExitPolicy):
 
     threshold: Threshold = knob(low=0)
     name = "entropy"
+    takes_numbers = True
     needs = frozenset({"label", "entropy"})
     leaves_when = "<"
 
@@ -66,6 +68,7 @@ class NormalizedEntropy(ExitPolicy):
 
     threshold: Threshold = knob(low=0, high=1)
     name = "normalized_entropy"
+    takes_numbers = True
     needs = frozenset({"label", "entropy"})
     leaves_when = "<="
 
@@ -86,6 +89,7 @@ class Margin(ExitPolicy):
 
     threshold: Threshold = knob(low=0, high=1)
     name = "margin"
+    takes_numbers = True
     needs = frozenset({"label", "margin"})
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:
@@ -106,6 +110,7 @@ class Energy(ExitPolicy):
 
     threshold: Threshold = knob(low=0, high=1)
     name = "energy"
+    takes_numbers = True
     needs = frozenset({"label", "logsumexp"})
     leaves_when = "<"
 

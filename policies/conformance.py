@@ -31,12 +31,16 @@ from policies.trials import (
     stream,
     walk,
     walk_live,
+    walk_numbers,
 )  # fmt: skip
 from policies.walk import Trace, exits_of, trace
 
 AnySubject = TypeVar("AnySubject", Subject, StreamSubject)
 _FAULTS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What a faulty policy may raise; reported as a failed property instead of ending the suite."""
+
+_ONE_BY_ONE = 20
+"""Samples that are walked one by one."""
 
 
 class Result(NamedTuple):
@@ -147,6 +151,17 @@ def check_one_sample(subject: Subject) -> str | None:
     return None
 
 
+def check_numbers(subject: Subject) -> str | None:
+    """One sample as plain numbers gets the answers of an array of one, if the class says so."""
+    policy, table = subject.policy, subject.evidence.table
+    if not policy.takes_numbers:
+        return "reads arrays (takes_numbers = False)"
+    for row in range(min(table.n, _ONE_BY_ONE)):
+        there = walk_numbers(policy, subject.evidence, row)
+        _same_trace(_rows(subject.traced, np.array([row])), there, f"of sample {row} as plain numbers")
+    return None
+
+
 def check_one_exit(subject: Subject) -> str | None:
     """On a network of one exit everybody leaves there, or a sentence says why not."""
     n_outputs = subject.evidence.table.n_outputs
@@ -223,8 +238,8 @@ def check_last_exit_answers(subject: Subject) -> str | None:
 
 PROPERTIES: tuple[Callable[[Subject], str | None], ...] = (
     check_causality, check_needs, check_determinism, check_permutation, check_batch_split, check_live_compaction,
-    check_one_sample, check_one_exit, check_regression, check_two_classes, check_many_classes, check_meagre_calibration,
-    check_ties, check_saturated_logits, check_round_trip, check_last_exit_answers,
+    check_one_sample, check_numbers, check_one_exit, check_regression, check_two_classes, check_many_classes,
+    check_meagre_calibration, check_ties, check_saturated_logits, check_round_trip, check_last_exit_answers,
 )  # fmt: skip
 
 

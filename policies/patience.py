@@ -33,6 +33,7 @@ class Pabee(ExitPolicy):
     patience: int | None = knob(low=1)
     tolerance: float = parameter(0.0, low=0)
     name = "pabee"
+    takes_numbers = True
     needs = frozenset({"label"})
     knob = "patience"
     tasks = frozenset({"classification", "regression"})

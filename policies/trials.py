@@ -266,6 +266,35 @@ def walk(policy: ExitPolicy, exits: Iterator[Evidence], rows: int) -> Trace:
     return Trace(np.stack(scores), np.stack(answers), fallback)
 
 
+def walk_numbers(policy: ExitPolicy, evidence: EvidenceTable, row: int) -> Trace:
+    """Let the policy look at one sample whose evidence and state are plain numbers instead of arrays [1].
+
+    Raises:
+        Fault: it answers with something else than numbers.
+    """
+    state: dict[str, Any] = {name: values.item() for name, values in policy.begin(1).items()}
+    scores: list[Any] = []
+    answers: list[Any] = []
+    fallback: Any = None
+    for array in stream(evidence, policy, np.array([row])):
+        here = Evidence(
+            array.exit_index,
+            n_exits=array.n_exits,
+            n_outputs=array.n_outputs,
+            sample_ids=array.sample_ids,
+            known={name: values.item() for name, values in array._known.items()},
+        )
+        state, score, answer = policy.observe(state, here)
+        if here.is_last:
+            fallback = policy.fallback(state, here, answer)
+        for what, value in (*state.items(), ("score", score), ("answer", answer)):
+            if isinstance(value, np.ndarray):
+                raise Fault(f"takes_numbers is True, but {what} is an array at exit {here.exit_index + 1}")
+        scores.append(score)
+        answers.append(answer)
+    return Trace(np.array(scores, np.float64)[:, None], np.array(answers)[:, None], np.array([fallback]))
+
+
 def walk_live(policy: ExitPolicy, evidence: EvidenceTable) -> Decisions:
     """Decide as a live run does: after every exit, samples that left are dropped from evidence and state."""
     table = evidence.table

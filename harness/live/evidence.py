@@ -3,14 +3,16 @@
 The definitions are those of ``policies.evidence``; only the way to them differs. What is computed is exactly what the
 policy declares in ``needs``, in float64, and only small arrays reach the policy:
 
-    one sample, few classes       plain floats, equal to a table's evidence up to the last bit
+    one sample, few classes       plain numbers, equal to a table's evidence up to the last bit
     otherwise                     one copy of the logits to the host, then ``policies.evidence.summarise`` itself
     large batches on an accelerator   a float64 reduction there, then one copy of 5 numbers a sample
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp, log
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +34,9 @@ ROW_CLASSES = 64
 """Most classes that are reduced one by one for a single sample."""
 
 Arrays = dict[str, NDArray[np.generic]]
+Numbers = dict[str, Any]
+"""Quantities of one sample: an int (label) or floats."""
+_ALL = frozenset(QUANTITIES)
 
 
 class EvidenceReader:
@@ -45,7 +50,7 @@ class EvidenceReader:
 
     def __init__(self, needs: frozenset[str], *, n_exits: int, n_outputs: int) -> None:
         self._needs = needs
-        self._quantities = needs & frozenset(QUANTITIES)
+        self._quantities = needs & _ALL
         self._n_exits = n_exits
         self._n_outputs = n_outputs
 
@@ -70,15 +75,15 @@ class EvidenceReader:
             sample_ids: int64 [B].
         """
         if logits.shape[0] == 1 and self._n_outputs <= ROW_CLASSES:
-            known = summarise_row(logits.tolist()[0], self._quantities)
+            known = as_arrays(summarise_row(logits.tolist()[0], self._quantities))
         elif logits.is_cuda and logits.numel() > HOST_ELEMENTS:
             known = summarise_on_device(logits)
         else:
-            known = summarise(host_logits(logits))
+            known = summarise(host_logits(logits), self._quantities)
 
         def extra(name: str) -> NDArray[np.generic]:
             if name not in self._needs:
-                raise UserError(f"the policy reads '{name}' without declaring it: add it to the class's `needs`")
+                raise undeclared(name)
             if name == "features":
                 return features_of(feature)
             return softmax(host_logits(logits)) if name == "probs" else host_logits(logits)
@@ -102,20 +107,56 @@ def features_of(feature: Tensor) -> NDArray[np.float16]:
     return rows
 
 
-def summarise_row(values: list[float], wanted: frozenset[str]) -> Arrays:
+class RowEvidence(Evidence):
+    """The evidence of one sample, exit after exit, from its logits as plain numbers.
+
+    One object serves a whole run: a policy keeps arrays or numbers in its state, never the evidence itself.
+    """
+
+    __slots__ = ("_as_numbers", "_needs", "_policy", "_quantities", "_row")
+
+    def __init__(self, policy: ExitPolicy, sample_ids: Ints, *, n_exits: int, n_outputs: int) -> None:
+        """Begin before exit 1; quantities are numbers for a policy that takes them, else arrays [1]."""
+        super().__init__(0, n_exits=n_exits, n_outputs=n_outputs, sample_ids=sample_ids, known={}, source=self._extra)
+        self._needs = policy.needs
+        self._quantities = policy.needs & _ALL
+        self._as_numbers = policy.takes_numbers
+        self._row: Sequence[float] = ()
+
+    def see(self, exit_index: int, row: list[float]) -> RowEvidence:
+        """Move on to an exit (0-based) with these logits [C], and return itself."""
+        self.exit_index = exit_index
+        self._row = row
+        known = summarise_row(row, self._quantities)
+        self._known = known if self._as_numbers else as_arrays(known)
+        return self
+
+    def _extra(self, name: str) -> NDArray[np.generic]:
+        if name not in self._needs:
+            raise undeclared(name)
+        logits = np.array((self._row,), np.float32)
+        return softmax(logits) if name == "probs" else logits
+
+
+def undeclared(name: str) -> UserError:
+    """What to say of a policy that reads more than it declares."""
+    return UserError(f"the policy reads '{name}' without declaring it: add it to the class's `needs`")
+
+
+def summarise_row(values: list[float], wanted: frozenset[str]) -> Numbers:
     """Return the wanted QUANTITIES of a single sample, equal to ``summarise`` up to the last bit of ``exp``.
 
     Plain floats: after a segment has streamed its weights through the caches every library function starts cold, and
     this touches an order of magnitude less code than a chain of array operations. Sums run class after class, as a
     table's do.
 
-    Shapes: C values; every result [1].
+    Shapes: C values.
     """
     if len(values) == 1:
-        return {"value": np.array(values)}
+        return {"value": values[0]}
     top = max(values)
     label = values.index(top)
-    known: Arrays = {"label": np.array((label,), np.int64)}
+    known: Numbers = {"label": label}
     if len(wanted) == 1 and "label" in wanted:
         return known
     e = [exp(value - top) for value in values]
@@ -123,18 +164,23 @@ def summarise_row(values: list[float], wanted: frozenset[str]) -> Arrays:
     for term in e:
         total += term
     if "confidence" in wanted:
-        known["confidence"] = np.array((1.0 / total,))
+        known["confidence"] = 1.0 / total
     if "logsumexp" in wanted:
-        known["logsumexp"] = np.array((top + log(total),))
+        known["logsumexp"] = top + log(total)
     if "entropy" in wanted:
         weighted = 0.0
         for value, term in zip(values, e, strict=True):
             weighted += (value - top) * term
-        known["entropy"] = np.array((max(log(total) - weighted / total, 0.0),))
+        known["entropy"] = max(log(total) - weighted / total, 0.0)
     if "margin" in wanted:
         e[label] = -1.0
-        known["margin"] = np.array(((1.0 - max(e)) / total,))
+        known["margin"] = (1.0 - max(e)) / total
     return known
+
+
+def as_arrays(known: Numbers) -> Arrays:
+    """Return numbers as arrays [1], a label as int64."""
+    return {name: np.array((value,), np.int64 if name == "label" else np.float64) for name, value in known.items()}
 
 
 def summarise_on_device(logits: Tensor) -> Arrays:

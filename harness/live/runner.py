@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from backbones.base import Inputs, MultiExitModel, State
 from harness.errors import UserError
 from harness.live.evidence import EvidenceReader
+from harness.live.single import OneSample
 from policies.base import ExitPolicy, decided
 from policies.evidence import Evidence
 from policies.table import Floats, Ints
@@ -117,7 +118,7 @@ class EarlyExitRunner:
         >>> exit_index, prediction, score = runner(inputs)                             # doctest: +SKIP
     """
 
-    __slots__ = ("_guard", "_model", "_policy", "_reader", "_stop")
+    __slots__ = ("_guard", "_model", "_policy", "_reader", "_single", "_stop")
 
     def __init__(self, model: MultiExitModel, policy: ExitPolicy, *, stop: bool = True) -> None:
         """Bind a network and a policy that is ready to decide; the network is set to evaluation mode.
@@ -149,6 +150,8 @@ class EarlyExitRunner:
         self._model = model.eval()
         self._policy = policy
         self._stop = stop
+        suits = OneSample.suits(policy, model.n_outputs)
+        self._single = OneSample(model, policy, stop=stop) if suits else None
 
     @property
     def policy(self) -> ExitPolicy:
@@ -169,19 +172,26 @@ class EarlyExitRunner:
         ids = np.arange(rows) if sample_ids is None else sample_ids
         if len(ids) != rows:
             raise UserError(f"{len(ids)} sample ids were given for a batch of {rows}: give one for each row")
+        with torch.inference_mode():
+            if rows == 1 and self._single is not None:
+                exit_index, prediction, score = self._single(inputs, ids)
+                return LiveOutcome(np.array((exit_index,)), np.array((prediction,)), np.array((score,)))
+            return self._together(inputs, ids)
+
+    def _together(self, inputs: Inputs, ids: Ints) -> LiveOutcome:
+        """A batch of any size."""
         model, read = self._model, self._reader
         walk = Walk(self._policy, ids, n_outputs=model.n_outputs, stop=self._stop)
-        with torch.inference_mode():
-            state = model.embed(inputs)
-            for exit_index in range(model.n_exits):
-                state = model.segment(exit_index, state)
-                feature = model.feature(exit_index, state)
-                logits = model.head(exit_index, feature)
-                staying = walk.look(read(exit_index, logits, feature, walk.sample_ids))
-                if staying is not None:
-                    if not staying.any():
-                        break
-                    state = compacted(model, state, staying)
+        state = model.embed(inputs)
+        for exit_index in range(model.n_exits):
+            state = model.segment(exit_index, state)
+            feature = model.feature(exit_index, state)
+            logits = model.head(exit_index, feature)
+            staying = walk.look(read(exit_index, logits, feature, walk.sample_ids))
+            if staying is not None:
+                if not staying.any():
+                    break
+                state = compacted(model, state, staying)
         return walk.outcome
 
 

@@ -246,3 +246,32 @@ def test_a_policy_that_raises_is_a_failed_property_and_not_a_traceback():
     (only,) = check_policy(rule(observe)())
     assert (only.name, only.passed) == ("runs", False)
     assert "oops" in only.detail
+
+
+def test_a_rule_that_takes_numbers_but_answers_with_arrays_is_caught():
+    def observe(self, state, evidence):
+        return state, np.where(evidence.confidence > 0.5, evidence.confidence, 0.0), evidence.label
+
+    assert failures(rule(observe)) == set()
+    assert failures(rule(observe, takes_numbers=True)) == {"numbers"}
+
+
+def test_a_rule_that_says_something_else_of_numbers_is_caught():
+    def observe(self, state, evidence):
+        return state, evidence.confidence + (not isinstance(evidence.label, np.ndarray)), evidence.label
+
+    assert failures(rule(observe, takes_numbers=True)) == {"numbers"}
+
+
+def test_taking_numbers_is_not_inherited_by_a_rule_that_looks_otherwise():
+    class Renamed(MaxProb):
+        __slots__ = ()
+
+    class Halved(MaxProb):
+        __slots__ = ()
+
+        def observe(self, state, evidence):
+            return state, evidence.confidence / 2, evidence.label
+
+    assert Renamed.takes_numbers
+    assert not Halved.takes_numbers

@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.live.evidence import ROW_CLASSES, EvidenceReader, summarise_on_device, summarise_row
+from harness.live.evidence import (
+    ROW_CLASSES,
+    EvidenceReader,
+    RowEvidence,
+    as_arrays,
+    summarise_on_device,
+    summarise_row,
+)
 from policies.confidence import MaxProb
 from policies.evidence import QUANTITIES, summarise
 from policies.registry import policy_class
@@ -21,7 +28,7 @@ def test_one_row_agrees_with_the_table_to_the_last_bit(seed, n_outputs, scale):
     logits = logits_of(seed, 3, n_outputs, scale)
     table = summarise(logits)
     for row in range(3):
-        alone = summarise_row(logits[row].tolist(), frozenset(QUANTITIES))
+        alone = as_arrays(summarise_row(logits[row].tolist(), frozenset(QUANTITIES)))
         assert alone.keys() == table.keys()
         for name, values in alone.items():
             assert values.shape == (1,)
@@ -31,10 +38,10 @@ def test_one_row_agrees_with_the_table_to_the_last_bit(seed, n_outputs, scale):
 
 def test_ties_and_saturation_are_exact():
     tied = summarise_row([1.0, 3.0, 3.0], frozenset(QUANTITIES))
-    assert (tied["label"][0], tied["margin"][0]) == (1, 0.0)
+    assert (tied["label"], tied["margin"]) == (1, 0.0)
     sure = summarise_row([300.0, -300.0, 0.0], frozenset(QUANTITIES))
-    assert (sure["confidence"][0], sure["margin"][0]) == (1.0, 1.0)
-    assert 0 <= sure["entropy"][0] < 1e-100
+    assert (sure["confidence"], sure["margin"]) == (1.0, 1.0)
+    assert 0 <= sure["entropy"] < 1e-100
 
 
 @pytest.mark.parametrize("n_outputs", [5, ROW_CLASSES, ROW_CLASSES + 1])
@@ -80,6 +87,23 @@ def test_larger_inputs_come_only_when_declared():
     plain = EvidenceReader.for_policy(MaxProb(), n_exits=2, n_outputs=4)(0, logits, feature, ids)
     with pytest.raises(UserError, match=r"reads 'probs' without declaring"):
         _ = plain.probs
+    row = logits[0].tolist()
+    alone = RowEvidence(Curious(), ids[:1], n_exits=2, n_outputs=4).see(0, row)
+    assert np.array_equal(alone.probs, asked.probs[:1])
+    assert np.array_equal(alone.logits, logits[:1])
+    with pytest.raises(UserError, match=r"reads 'logits' without declaring"):
+        _ = RowEvidence(MaxProb(), ids[:1], n_exits=2, n_outputs=4).see(0, row).logits
+
+
+def test_the_evidence_of_one_sample_moves_on():
+    rows = logits_of(0, 2, 5, 1.0)
+    evidence = RowEvidence(MaxProb(), np.arange(1), n_exits=2, n_outputs=5)
+    for exit_index, row in enumerate(rows):
+        here = evidence.see(exit_index, row.tolist())
+        assert (here.exit_index, here.is_last) == (exit_index, exit_index == 1)
+        assert here.label == row.argmax()
+        assert isinstance(here.confidence, float)
+        assert here.confidence == pytest.approx(summarise(row[None])["confidence"][0], rel=1e-15)
 
 
 def test_lower_precision_is_reduced_as_float():

@@ -106,7 +106,7 @@ def test_training_mode_is_left(chain):
         ("ucb_exit", UserError, "ucb_exit decides a stream of samples in order"),
         ("max_prob", PolicyError, "threshold is not set"),
         ("beem_a(threshold=1)", PolicyError, "learns from calibration data"),
-        ("max_prob(threshold=[0.5, 0.5])", PolicyError, "needs 4"),
+        ("max_prob(threshold=[0.5, 0.5])", PolicyError, "give 4"),
     ],
 )
 def test_policies_that_cannot_run(chain, spec, error, sentence):
