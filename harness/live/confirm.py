@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backbones.base import MultiExitModel
 from harness.errors import UserError
-from harness.live.agreement import Pair, Recheck, Replayed, disagreements
-from harness.live.environment import Environment, checked_device, checked_dtype, record_environment
+from harness.live.agreement import Replayed
+from harness.live.environment import checked_device, checked_dtype, record_environment
+from harness.live.predict import Probe, StepCosts, step_costs
 from harness.live.protocol import Clock, Entrant, Plan, Timings, measure
-from harness.live.rows import Disagreement, Latency, LiveRow, SpeedUp
-from harness.live.runner import EarlyExitRunner, LiveOutcome
-from harness.live.scenarios import Batches, Columns, LiveData, recheck, run_all_heads, run_bare, run_together
-from harness.live.verdict import Ratio, judge, latency, paired_ratio
+from harness.live.repeats import unique_over_repeated
+from harness.live.runner import EarlyExitRunner
+from harness.live.scenarios import (
+    Batches,
+    Columns,
+    LiveData,
+    run_all_heads,
+    run_backbone,
+    run_bare,
+    run_together,
+)
+from harness.live.summary import ALL_HEADS, BACKBONE, BARE, LiveReport, Measured, report_of, without_stopping
+from harness.live.verdict import Ratio
 from policies.base import ExitPolicy
-from policies.registry import policy_class
 from policies.spec import canonical
-from policies.table import Floats
-
-BARE = "final"
-ALL_HEADS = "all heads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class LiveOptions:
         threads: of torch; None leaves them.
         plan: how long to measure.
         quiet: no progress bar.
+        others: what ``busy.others_share`` has found before the run.
     """
 
     batch_size: int = 1
@@ -50,34 +55,12 @@ class LiveOptions:
     threads: int | None = None
     plan: Plan = field(default_factory=Plan)
     quiet: bool = False
+    others: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("batch_size", self.batch_size), ("threads", self.threads)):
             if value is not None and value < 1:
                 raise UserError(f"{name} is {value}, but must be at least 1")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LiveReport:
-    """What a live run found.
-
-    Attributes:
-        rows: ``final`` first, then the policies in the order asked for.
-        all_heads: latency with every head and no stopping.
-        all_heads_overhead_percent: of that over the bare network.
-        disagreements: every sample decided otherwise than in the replay.
-        environment: the machine.
-        outcomes: live decisions of all samples by canonical spec.
-        raw: arrays to keep: ``<entrant>.item``, ``.round``, ``.ns``.
-    """
-
-    rows: tuple[LiveRow, ...]
-    all_heads: Latency
-    all_heads_overhead_percent: float
-    disagreements: tuple[Disagreement, ...]
-    environment: Environment
-    outcomes: dict[str, LiveOutcome]
-    raw: dict[str, NDArray[np.int64]]
 
 
 def run_live(
@@ -113,10 +96,12 @@ def run_live(
     model = model.to(device).eval()
     note = ""
     with _threads(options.threads):
-        environment = record_environment(device, options.dtype)
+        environment = record_environment(device, options.dtype, others=options.others)
         while True:
-            run = _Run(model, data, policies, options, device, dtype)
+            run = Run(model, data, policies, options, device, dtype)
             try:
+                unique = run.unique_over_repeated(clock)
+                costs = run.step_costs(clock)
                 timings = run.measure(clock)
                 run.decide_the_rest()
                 break
@@ -124,10 +109,10 @@ def run_live(
                 smaller = _halved(error, options.batch_size)
                 note = f"batch size {options.batch_size} did not fit in memory, {smaller} was used"
                 options = replace(options, batch_size=smaller)
-        return _report(run, timings, replayed, environment, note)
+        return report_of(run, Measured(timings, replayed, environment, unique, costs), note)
 
 
-class _Run:
+class Run:
     """The entrants of one run and the outcomes they leave behind."""
 
     def __init__(
@@ -147,14 +132,40 @@ class _Run:
         self._device, self._dtype = device, dtype
 
     def entrants(self) -> list[Entrant]:
-        """Bare, all heads, every policy, and every policy without stopping."""
-        found = [Entrant(BARE, self._bare), Entrant(ALL_HEADS, self._all_heads)]
+        """The backbone alone, bare, all heads, every policy, and every policy without stopping."""
+        found = [
+            Entrant(BACKBONE, self._backbone),
+            Entrant(BARE, self._bare),
+            Entrant(ALL_HEADS, self._all_heads),
+        ]
         for name, runner in self._runners.items():
             found.append(Entrant(name, partial(self._policy, name, runner)))
         for name, policy in self.policies.items():
             never = EarlyExitRunner(self.model, policy, stop=False)
             found.append(Entrant(without_stopping(name), partial(self._never, never), self.options.plan.overhead_every))
         return found
+
+    def unique_over_repeated(self, clock: Clock | None) -> Ratio | None:
+        """The anti-cheat pass, before anything has seen the inputs."""
+        with self.precision():
+            return unique_over_repeated(
+                lambda item: run_bare(self.model, self.batches.inputs(item)),
+                [self.batches.shape(item) for item in range(len(self.batches))],
+                prepare=self.batches.load,
+                seed=self.options.plan.seed,
+                clock=clock,
+                synchronise=self._synchronise,
+            )
+
+    def step_costs(self, clock: Clock | None) -> dict[str, StepCosts]:
+        """What every step of every policy costs."""
+        policies: dict[str, ExitPolicy | None] = {BARE: None, **self.policies}
+        with self.precision():
+            return step_costs(self.model, policies, Probe(self.batches.rows, self.batches.read), clock=clock)
+
+    @property
+    def _synchronise(self) -> Callable[[], None] | None:
+        return torch.cuda.synchronize if self._device.type == "cuda" else None
 
     def measure(self, clock: Clock | None) -> Timings:
         """Time everything."""
@@ -167,7 +178,7 @@ class _Run:
                 len(self.batches),
                 self.options.plan,
                 clock=clock,
-                synchronise=torch.cuda.synchronize if self._device.type == "cuda" else None,
+                synchronise=self._synchronise,
                 prepare=self.batches.load,
                 done=lambda items: _advance(bar, items),
             )
@@ -202,6 +213,9 @@ class _Run:
         columns.exit_index[rows] = self.model.n_exits - 1
         columns.seen[rows] = True
 
+    def _backbone(self, item: int) -> None:
+        run_backbone(self.model, self.batches.inputs(item))
+
     def _all_heads(self, item: int) -> None:
         run_all_heads(self.model, self.batches.inputs(item))
 
@@ -214,88 +228,6 @@ class _Run:
 
 def _advance(bar: tqdm[NoReturn], items: Sequence[int]) -> None:
     bar.update(len(items))
-
-
-def without_stopping(name: str) -> str:
-    """The name of the entrant that asks this policy everywhere and never stops."""
-    return f"{name} without stopping"
-
-
-def _report(
-    run: _Run, timings: Timings, replayed: Mapping[str, Replayed], environment: Environment, note: str
-) -> LiveReport:
-    seed, bare, heads = run.options.plan.seed, timings.series[BARE], timings.series[ALL_HEADS]
-    rows, found = [], []
-    for name, columns in run.columns.items():
-        policy = run.policies.get(name) or policy_class(BARE)()
-        pair = Pair(policy, columns.outcome, replayed[name], run.data.sample_ids)
-        differ = disagreements(pair, partial(_again, run), dtype=run.options.dtype)
-        rows.append(_row(run, name, differ, timings, environment, note))
-        found += differ
-    return LiveReport(
-        rows=tuple(rows),
-        all_heads=latency(heads),
-        all_heads_overhead_percent=_percent_over(paired_ratio(heads, bare, seed=seed)) or 0.0,
-        disagreements=tuple(found),
-        environment=environment,
-        outcomes={name: columns.outcome for name, columns in run.columns.items()},
-        raw={f"{name}.{part}": getattr(s, part) for name, s in timings.series.items() for part in s._fields},
-    )
-
-
-def _row(
-    run: _Run, name: str, differ: list[Disagreement], timings: Timings, environment: Environment, note: str
-) -> LiveRow:
-    plan, series, bare = run.options.plan, timings.series[name], timings.series[BARE]
-    ratio = paired_ratio(bare, series, seed=plan.seed) or Ratio(1.0, 1.0, 1.0)
-    verdict = judge(timings, plan, environment, ratio, len(series.ns))
-    if name == BARE:
-        overhead: float | None = 0.0
-    else:
-        overhead = _percent_over(paired_ratio(timings.series[without_stopping(name)], bare, seed=plan.seed))
-    return LiveRow(
-        policy=name,
-        n=len(run.data),
-        disagreements=len(differ),
-        unexplained=sum(d.explanation == "unexplained" for d in differ),
-        batch_size=run.options.batch_size,
-        device=environment.device,
-        dtype=environment.dtype,
-        threads=environment.threads,
-        latency_ms=latency(series),
-        speedup=_speedup(run, run.columns[name].outcome, ratio),
-        overhead_percent=overhead,
-        n_timed=len(series.ns),
-        verdict="VALID" if verdict.valid else "INVALID",
-        reason="; ".join(filter(None, (verdict.reason, note))),
-    )
-
-
-def _speedup(run: _Run, outcome: LiveOutcome, time: Ratio) -> SpeedUp:
-    layers = np.array(run.model.exit_layers, dtype=np.float64)
-    return SpeedUp(
-        layers=_cost_ratio(layers, outcome),
-        macs=None if run.data.macs is None else _cost_ratio(run.data.macs, outcome),
-        time=time.value,
-        time_low=time.low,
-        time_high=time.high,
-    )
-
-
-def _cost_ratio(costs: Floats, outcome: LiveOutcome) -> float:
-    """Mean cost of the last exit / mean cost caused; costs [L] or [N, L]."""
-    n = len(outcome.exit_index)
-    each = np.broadcast_to(costs, (n, costs.shape[-1]))
-    return float(each[:, -1].mean() / each[np.arange(n), outcome.exit_index].mean())
-
-
-def _percent_over(ratio: Ratio | None) -> float | None:
-    return None if ratio is None else 100.0 * (ratio.value - 1.0)
-
-
-def _again(run: _Run, row: int) -> Recheck:
-    cached = None if run.data.logits is None else run.data.logits[row]
-    return recheck(run.model, run.batches.read(np.array([row])), cached)
 
 
 def _check(

@@ -28,6 +28,7 @@ class Environment(Record):
         python: version.
         system: operating system.
         load_before: load average (1 minute) before the run; None where the system has none.
+        others_before: share of all processors that other programs used just before the run; None if nobody looked.
     """
 
     processor: str
@@ -40,10 +41,11 @@ class Environment(Record):
     python: str
     system: str
     load_before: float | None
+    others_before: float | None = None
 
 
-def record_environment(device: torch.device, dtype: str) -> Environment:
-    """Look around, before anything is timed."""
+def record_environment(device: torch.device, dtype: str, *, others: float | None = None) -> Environment:
+    """Look around, before anything is timed; ``others`` is what ``busy.others_share`` has found."""
     name = processor_name()
     return Environment(
         processor=name,
@@ -56,6 +58,7 @@ def record_environment(device: torch.device, dtype: str) -> Environment:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()}",
         load_before=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        others_before=others,
     )
 
 

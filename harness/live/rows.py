@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Explanation = Literal["near-tie", "precision", "unexplained"]
+QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""Where the distribution of the latency is kept."""
 
 
 class Record(BaseModel):
@@ -42,6 +44,28 @@ class SpeedUp(Record):
     time_high: float
 
 
+class ExecutorRow(Record):
+    """The network run in a way that no policy is: its layers without any head, or with all heads and nobody asked.
+
+    Attributes:
+        name: ``backbone alone`` or ``all heads``.
+        batch_size: samples a batch.
+        samples_per_s: samples / time.
+        latency_ms: milliseconds a batch.
+        time: mean time of the bare network with its last head / mean time of this.
+        time_low: lower end of its 95 % interval.
+        time_high: upper end.
+    """
+
+    name: str
+    batch_size: int
+    samples_per_s: float
+    latency_ms: Latency
+    time: float
+    time_low: float
+    time_high: float
+
+
 class LiveRow(Record):
     """One policy on the real network; the first row, ``final``, is the bare network with its last head alone.
 
@@ -59,6 +83,12 @@ class LiveRow(Record):
         overhead_percent: time of a run that asks the policy at every exit and never stops, over the bare network's,
             in per cent on top; 0 for ``final``; None if not measured.
         n_timed: times that latency_ms is made of.
+        samples_per_s: samples / time; None in results of older versions, as the next three.
+        predicted_ms: what the same timed batches should take on average, by the replay's exits and the cost of the
+            steps (see ``predict``).
+        quantiles_ms: latency at the ``QUANTILES``.
+        unique_over_repeated: time of unique inputs / time of repeated ones for ``final``, with its interval; see
+            ``repeats``.
         verdict: whether the times are to be believed.
         reason: why not, and what to do; notes.
     """
@@ -75,8 +105,17 @@ class LiveRow(Record):
     speedup: SpeedUp
     overhead_percent: float | None
     n_timed: int
+    samples_per_s: float | None = None
+    predicted_ms: float | None = None
+    quantiles_ms: tuple[float, ...] | None = None
+    unique_over_repeated: tuple[float, float, float] | None = None
     verdict: Literal["VALID", "INVALID"]
     reason: str
+
+    @property
+    def predicted_over_measured(self) -> float | None:
+        """Predicted mean time / measured mean time."""
+        return None if self.predicted_ms is None else self.predicted_ms / self.latency_ms.mean
 
 
 class Disagreement(Record):

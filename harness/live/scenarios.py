@@ -1,10 +1,11 @@
-"""What is timed: three executors on the same weights, over batches prepared beforehand.
+"""What is timed: four executors on the same weights, over batches prepared beforehand.
 
+    backbone    the layers alone, no head at all
     bare        the network with its last head alone: what would be deployed without early exit
     all heads   every head on the way, nobody asked, nobody stopped
     a policy    the network stopped by the policy (and, for the overhead, asked everywhere but never stopped)
 
-Each ends with the answer on the host: a prediction, not a pending computation.
+Each ends with the answer on the host: a prediction (for the backbone, the last feature), not a pending computation.
 """
 
 from __future__ import annotations
@@ -93,6 +94,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def shape(self, item: int) -> tuple[int, int]:
+        """Rows and tokens of a batch (0 tokens where all samples have one size): what its time depends on."""
+        lengths, rows = self._data.lengths, self.rows[item]
+        return len(rows), 0 if lengths is None else int(lengths[rows].max())
+
     def load(self, items: Sequence[int]) -> None:
         """Collate these batches and move them to the device; forget the others."""
         self._loaded = {item: self.read(self.rows[item]) for item in items}
@@ -104,6 +110,15 @@ class Batches:
     def read(self, rows: NDArray[np.int64]) -> Inputs:
         """Collate any samples and move them to the device."""
         return {name: tensor.to(self._device) for name, tensor in self._data.batch(rows).items()}
+
+
+def run_backbone(model: MultiExitModel, inputs: Inputs) -> NDArray[np.float32]:
+    """The last exit's feature [B, H]: what the layers cost without any head."""
+    with torch.inference_mode():
+        state = model.embed(inputs)
+        for exit_index in range(model.n_exits):
+            state = model.segment(exit_index, state)
+        return host_logits(model.feature(model.n_exits - 1, state))
 
 
 def run_bare(model: MultiExitModel, inputs: Inputs) -> NDArray[np.int64] | NDArray[np.float64]:

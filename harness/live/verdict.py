@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.live.busy import BUSY_OTHERS
 from harness.live.environment import Environment
 from harness.live.protocol import Plan, Series, Timings
 from harness.live.rows import Latency
@@ -65,6 +66,24 @@ def paired_ratio(numerator: Series, denominator: Series, *, seed: int = 0) -> Ra
     return Ratio(float(top.sum() / bottom.sum()), float(low), float(high))
 
 
+def busy_before(environment: Environment) -> str:
+    """Return why the machine counts as busy, empty if it does not.
+
+    What others use at the moment is asked first; the load average, which remembers minutes that are over, where the
+    system does not tell.
+    """
+    others, load = environment.others_before, environment.load_before
+    if others is not None:
+        if others <= BUSY_OTHERS:
+            return ""
+        found = f"other programs used {others:.0%} of the processors"
+    elif load is not None and load > BUSY_LOAD * environment.cores:
+        found = f"load {load:.1f} on {environment.cores} cores"
+    else:
+        return ""
+    return f"the machine was busy before the run ({found}): close other programs and run again"
+
+
 def judge(timings: Timings, plan: Plan, environment: Environment, ratio: Ratio | None, n_timed: int) -> Verdict:
     """Say whether the times of one entrant are to be believed.
 
@@ -75,12 +94,8 @@ def judge(timings: Timings, plan: Plan, environment: Environment, ratio: Ratio |
         ratio: the entrant's speed-up; None for the yardstick itself.
         n_timed: times taken of the entrant.
     """
-    reasons = []
-    if environment.load_before is not None and environment.load_before > BUSY_LOAD * environment.cores:
-        reasons.append(
-            f"the machine was busy before the run (load {environment.load_before:.1f} on {environment.cores} cores): "
-            "close other programs and run again"
-        )
+    busy = busy_before(environment)
+    reasons = [busy] if busy else []
     if timings.off_cpu > BUSY_OFF_CPU:
         reasons.append(
             f"other programs took {timings.off_cpu:.0%} of the measured time (allowed {BUSY_OFF_CPU:.0%}): "

@@ -1,0 +1,182 @@
+"""What should a policy take? From where samples leave and what every step costs, before anything is run to the end.
+
+    time of a batch  =  begin(n) + sum over exits i of  segment_i(w_i) + look_i(w_i) + take(w_i+1)
+
+over the exits that somebody reaches, and with take only where somebody leaves and somebody stays.
+
+n rows enter and w_i of them reach exit i, known from the cache. ``begin`` is everything before the first segment, the
+embedding included; ``look_i`` is pooling, head, evidence and the policy's own arithmetic; ``take`` drops the rows that
+have left. The steps are timed one by one in a short pass over a few batches of all lengths in which nobody leaves, at
+several numbers of rows with straight lines in between.
+
+On an accelerator the steps are not waited for one by one: a look ends on the host anyway, and takes over what its
+segment has left running, so their sum is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backbones.base import Inputs, MultiExitModel, State
+from harness.live.protocol import Clock, no_garbage_collection
+from harness.live.runner import EarlyExitRunner, compacted
+from harness.live.scenarios import run_bare
+from policies.base import ExitPolicy
+from policies.table import Floats, Ints
+
+BATCHES = 6
+"""Batches that the steps are timed on, spread over all lengths."""
+PASSES = 3
+"""How often; the median of a step's times counts, so that one disturbance does not."""
+SECONDS = 8.0
+"""No pass begins after so many seconds."""
+
+
+class StepCosts(NamedTuple):
+    """Milliseconds of every step, at several numbers of rows.
+
+    Attributes:
+        rows: int64 [G], ascending.
+        begin: [G].
+        segments: [G, L].
+        looks: [G, L]; next to nothing for exits where nobody looks.
+        take: [G], keeping so many rows.
+    """
+
+    rows: Ints
+    begin: Floats
+    segments: Floats
+    looks: Floats
+    take: Floats
+
+
+class Probe(NamedTuple):
+    """How to reach the batches of a run: their rows, and their inputs on the device."""
+
+    rows: Sequence[NDArray[np.int64]]
+    read: Callable[[NDArray[np.int64]], Inputs]
+
+
+def row_counts(batch_size: int) -> Ints:
+    """Return the numbers of rows at which steps are timed: 1, a quarter, a half and all of a batch."""
+    return np.unique([1, max(1, batch_size // 4), max(1, batch_size // 2), batch_size]).astype(np.int64)
+
+
+def step_costs(
+    model: MultiExitModel,
+    policies: Mapping[str, ExitPolicy | None],
+    probe: Probe,
+    *,
+    clock: Clock | None = None,
+) -> dict[str, StepCosts]:
+    """Time every step of the network, and every policy's look at every exit.
+
+    Args:
+        model: the network, on its device.
+        policies: ready to decide, by name; None stands for the bare network, where only the last exit is looked at.
+        probe: the batches.
+        clock: the real one by default.
+    """
+    now = (clock or Clock()).wall_ns
+    largest = max(map(len, probe.rows))
+    counts, whole = row_counts(largest), [rows for rows in probe.rows if len(rows) == largest]
+    chosen = np.unique(np.linspace(0, len(whole) - 1, BATCHES).round().astype(int)).tolist()
+    batches = [probe.read(whole[item]) for item in chosen]
+    shape = (PASSES, len(policies), len(counts), len(batches), 2 * model.n_exits + 2)
+    spent = np.full(shape, np.nan)
+    start = now()
+    runs = [_runner(model, policy) for policy in policies.values()]
+    with no_garbage_collection():
+        for pass_ in range(-1, PASSES):  # the first warms up
+            if pass_ > 0 and now() - start > SECONDS * 1e9:
+                break
+            for b, batch in enumerate(batches):
+                for g, count in enumerate(counts.tolist()):
+                    inputs = {name: tensor[:count] for name, tensor in batch.items()}
+                    for p, run in enumerate(runs):
+                        times = _walk(model, run, inputs, now)
+                        if pass_ >= 0:
+                            spent[pass_, p, g, b] = times
+    return _costs(spent / 1e6, list(policies), counts, model.n_exits)
+
+
+def _runner(model: MultiExitModel, policy: ExitPolicy | None) -> Callable[[Inputs], object]:
+    return partial(run_bare, model) if policy is None else EarlyExitRunner(model, policy, stop=False)
+
+
+def _walk(model: MultiExitModel, run: Callable[[Inputs], object], inputs: Inputs, now: Callable[[], int]) -> Floats:
+    """Time the steps of one batch in which nobody leaves: begin, then segment and look of each exit, then take.
+
+    The very code that is predicted runs, watched through the network's segments: what lies between them are the looks.
+    """
+    with _stamped(model, now) as stamps:
+        before = now()
+        run(inputs)
+        after = now()
+    times = [before, *stamps, after]
+    with torch.inference_mode():
+        state = model.segment(0, model.embed(inputs))
+        everybody = np.ones(len(next(iter(inputs.values()))), bool)
+        before = now()
+        compacted(model, state, everybody)
+        return np.append(np.diff(times), now() - before).astype(np.float64)
+
+
+@contextmanager
+def _stamped(model: MultiExitModel, now: Callable[[], int]) -> Iterator[list[int]]:
+    """Note when every segment begins and ends."""
+    stamps: list[int] = []
+    plain = model.segment
+
+    def segment(exit_index: int, state: State) -> State:
+        stamps.append(now())
+        state = plain(exit_index, state)
+        stamps.append(now())
+        return state
+
+    vars(model)["segment"] = segment  # hides the method
+    try:
+        yield stamps
+    finally:
+        del vars(model)["segment"]
+
+
+def _costs(ms: Floats, names: list[str], counts: Ints, n_exits: int) -> dict[str, StepCosts]:
+    """From ms [passes, policies, counts, batches, steps] to costs; what does not depend on the policy is pooled."""
+    typical = np.nanmedian(ms, axis=0)  # [policies, counts, batches, steps]
+    shared = np.nanmean(np.nanmedian(ms, axis=(0, 1)), axis=1)  # [counts, steps]
+    own = np.nanmean(typical, axis=2)  # [policies, counts, steps]
+    steps = 1 + np.arange(n_exits) * 2
+    return {
+        name: StepCosts(counts, shared[:, 0], shared[:, steps], own[p][:, steps + 1], shared[:, -1])
+        for p, name in enumerate(names)
+    }
+
+
+def predict_ms(costs: StepCosts, exit_index: Ints, batches: Sequence[NDArray[np.int64]]) -> Floats:
+    """Return the predicted time of every batch, in milliseconds.
+
+    Args:
+        costs: of the steps.
+        exit_index: int64 [N], 0-based, where the replay lets each sample leave.
+        batches: positions of the samples of each batch.
+    """
+    n_exits = costs.segments.shape[1]
+    exits = np.arange(n_exits)
+    waiting = np.array([(exit_index[rows][:, None] >= exits).sum(axis=0) for rows in batches])  # [batches, L]
+    total = np.interp([len(rows) for rows in batches], costs.rows, costs.begin)
+    for i in exits.tolist():
+        here = waiting[:, i]
+        step = np.interp(here, costs.rows, costs.segments[:, i] + costs.looks[:, i])
+        total += np.where(here > 0, step, 0.0)
+        if i + 1 < n_exits:
+            left = waiting[:, i + 1]
+            total += np.where((left > 0) & (left < here), np.interp(left, costs.rows, costs.take), 0.0)
+    return total
