@@ -15,6 +15,7 @@ from policies.errors import PolicyError
 from policies.evidence import Evidence, EvidenceTable
 from policies.fitting import logistic
 from policies.parameters import Threshold, learned, parameter
+from policies.sums import over_columns
 from policies.table import CalibrationTable, Floats
 
 N_ROUNDS = 2
@@ -104,6 +105,6 @@ def _inputs(evidence: Evidence, earlier: list[Floats]) -> Floats:
 
 
 def _score(inputs: Floats, weights: Floats) -> Floats:
-    # Row by row, so that a sample's sum does not depend on its batch as a matrix product's would.
-    score: Floats = expit((inputs * weights[:-1]).sum(axis=1) + weights[-1])
+    # Column by column, so that a sample's sum does not depend on its batch as a matrix product's would.
+    score: Floats = expit(over_columns(inputs * weights[:-1]) + weights[-1])
     return score

@@ -13,6 +13,7 @@ import numpy as np
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.evidence import Evidence
 from policies.parameters import Threshold, knob, parameter
+from policies.sums import over_columns
 from policies.table import Floats
 
 
@@ -161,8 +162,7 @@ def _mixture_entropy(p: Floats, q: Floats) -> Floats:
     mean *= 0.5
     terms = np.log(np.maximum(mean, np.finfo(float).tiny))  # 0 ln 0 = 0
     terms *= mean
-    entropy: Floats = -terms.sum(axis=1)
-    return entropy
+    return -over_columns(terms)
 
 
 def _window(state: State, name: str, current: Floats, length: int) -> list[Floats]:

@@ -16,6 +16,9 @@ from policies.base import ExitPolicy, decided
 from policies.evidence import Evidence
 from policies.table import Floats, Ints
 
+DROP_FROM = 1 / 8
+"""Share of the carried rows from which dropping those that left was measured to pay."""
+
 
 class LiveOutcome(NamedTuple):
     """Where each sample of a batch left, in the order of the input.
@@ -34,14 +37,17 @@ class LiveOutcome(NamedTuple):
 class Walk:
     """One policy on its way through the exits with one batch.
 
-    It remembers which rows are still waiting, hands the policy only those, and writes down where each one left. The
-    rule is that of ``policies.walk``: the first exit that releases a row; the last exit, with the policy's fallback
-    answer, for a row that no exit released.
+    It remembers which rows are still waiting, writes down where each one left, and says when those that left should be
+    dropped. The rule is that of ``policies.walk``: the first exit that releases a row; the last exit, with the policy's
+    fallback answer, for a row that no exit released. A policy treats every row by itself, so a row that has left and is
+    still carried disturbs nobody.
     """
 
-    __slots__ = ("_memory", "_outcome", "_policy", "_rows", "_stop", "sample_ids")
+    __slots__ = ("_drop_from", "_memory", "_outcome", "_policy", "_rows", "_stop", "_waiting", "sample_ids")
 
-    def __init__(self, policy: ExitPolicy, sample_ids: Ints, *, n_outputs: int, stop: bool = True) -> None:
+    def __init__(
+        self, policy: ExitPolicy, sample_ids: Ints, *, n_outputs: int, stop: bool = True, drop_from: float = 0.0
+    ) -> None:
         """Begin before exit 1.
 
         Args:
@@ -50,13 +56,16 @@ class Walk:
             n_outputs: outputs C of the network.
             stop: False lets nobody leave before the last exit although the policy is asked everywhere: the cost of
                 deciding without its gain.
+            drop_from: rows that left are dropped once they are at least this share of those carried.
         """
         rows = len(sample_ids)
         self.sample_ids = sample_ids
         self._policy = policy
         self._stop = stop
+        self._drop_from = drop_from
         self._memory = policy.begin(rows)
-        self._rows = np.arange(rows)  # positions of the waiting rows in the batch
+        self._rows = np.arange(rows)  # positions of the carried rows in the batch
+        self._waiting: NDArray[np.bool_] | None = None  # of the carried rows; None: all
         prediction = np.empty(rows) if n_outputs == 1 else np.empty(rows, np.int64)
         self._outcome = LiveOutcome(np.empty(rows, np.int64), prediction, np.empty(rows))
 
@@ -69,12 +78,12 @@ class Walk:
         """Let the policy look at one exit.
 
         Args:
-            evidence: of the rows that are waiting.
+            evidence: of the rows that are carried.
 
         Returns:
-            Which of these rows go on [waiting], or None if all of them do. After the last exit nobody does.
+            Which of these rows to carry on [carried], or None if all of them. When nobody waits any more, no row is.
         """
-        policy, exit_index = self._policy, evidence.exit_index
+        policy, exit_index, waiting = self._policy, evidence.exit_index, self._waiting
         self._memory, score, answer = policy.observe(self._memory, evidence)
         leaving = policy.leaves(score, exit_index)
         if evidence.is_last:  # answers everybody: those it does not release by the policy's fallback
@@ -82,12 +91,19 @@ class Walk:
             if np.count_nonzero(leaving) < len(leaving):
                 fallback = decided(policy.fallback(self._memory, evidence, answer))
                 prediction = np.where(leaving, prediction, fallback)
-            self._write(slice(None), exit_index, prediction, score)
+            self._write(slice(None) if waiting is None else waiting, exit_index, prediction, score)
             return np.zeros(len(leaving), bool)
+        if waiting is not None:
+            leaving = leaving & waiting
         if not self._stop or not np.count_nonzero(leaving):
             return None
         self._write(leaving, exit_index, decided(answer), score)
-        staying = ~leaving
+        staying = ~leaving if waiting is None else waiting & ~leaving
+        n_staying, n_carried = np.count_nonzero(staying), len(staying)
+        if n_staying and n_carried - n_staying < self._drop_from * n_carried:
+            self._waiting = staying
+            return None
+        self._waiting = None
         self._rows = self._rows[staying]
         self._memory = {name: values[staying] for name, values in self._memory.items()}
         self.sample_ids = self.sample_ids[staying]
@@ -118,21 +134,27 @@ class EarlyExitRunner:
         >>> exit_index, prediction, score = runner(inputs)                             # doctest: +SKIP
     """
 
-    __slots__ = ("_guard", "_model", "_policy", "_reader", "_single", "_stop")
+    __slots__ = ("_drop_from", "_guard", "_model", "_policy", "_reader", "_single", "_stop")
 
-    def __init__(self, model: MultiExitModel, policy: ExitPolicy, *, stop: bool = True) -> None:
+    def __init__(
+        self, model: MultiExitModel, policy: ExitPolicy, *, stop: bool = True, drop_from: float = DROP_FROM
+    ) -> None:
         """Bind a network and a policy that is ready to decide; the network is set to evaluation mode.
 
         Args:
             model: the network, on the device it should run on.
             policy: fitted, with an operating point.
             stop: False asks the policy everywhere and never stops (see Walk).
+            drop_from: in a batch, rows that left are dropped before the next segment once they are at least this share
+                of the rows carried; 0 drops them at once, 1 never. It changes the time, never a decision.
 
         Raises:
             UserError: the policy sees labels, learns from sample to sample, or reads what a running network does not
                 compute.
             PolicyError: it does not suit the network, is not fitted, or has no operating point.
         """
+        if not 0 <= drop_from <= 1:
+            raise UserError(f"drop_from is {drop_from:g}, but must lie between 0 (at once) and 1 (never)")
         if not policy.causal:
             raise UserError(
                 f"{policy.name} sees labels or later exits, so no running network can follow it: "
@@ -150,6 +172,7 @@ class EarlyExitRunner:
         self._model = model.eval()
         self._policy = policy
         self._stop = stop
+        self._drop_from = drop_from
         suits = OneSample.suits(policy, model.n_outputs)
         self._single = OneSample(model, policy, stop=stop) if suits else None
 
@@ -181,7 +204,7 @@ class EarlyExitRunner:
     def _together(self, inputs: Inputs, ids: Ints) -> LiveOutcome:
         """A batch of any size."""
         model, read = self._model, self._reader
-        walk = Walk(self._policy, ids, n_outputs=model.n_outputs, stop=self._stop)
+        walk = Walk(self._policy, ids, n_outputs=model.n_outputs, stop=self._stop, drop_from=self._drop_from)
         state = model.embed(inputs)
         for exit_index in range(model.n_exits):
             state = model.segment(exit_index, state)

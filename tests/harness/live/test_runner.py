@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.live.runner import EarlyExitRunner
@@ -46,6 +48,55 @@ def test_live_decisions_are_the_replayed_ones(kind, policy, batch):
         np.testing.assert_allclose(prediction[same], replayed.prediction[same], atol=1e-5)
 
 
+class ExactChain(TinyChain):
+    """The same network whose rows are computed one by one, so that no batch can round them otherwise."""
+
+    def segment(self, exit_index, state):
+        rows = [super(ExactChain, self).segment(exit_index, {n: t[i : i + 1] for n, t in state.items()})
+                for i in range(len(state["hidden"]))]  # fmt: skip
+        return {name: torch.cat([row[name] for row in rows]) for name in state}
+
+    def head(self, exit_index, feature):
+        return torch.cat([super(ExactChain, self).head(exit_index, row[None]) for row in feature])
+
+
+EXACT = {"classes": ExactChain(), "two": ExactChain(n_outputs=2, seed=3), "regression": ExactChain(n_outputs=1)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(CASES), st.integers(1, 23), st.floats(0, 1), st.integers(0, 1000))
+def test_when_rows_are_dropped_changes_no_decision(case, batch, drop_from, seed):
+    kind, policy = case
+    x, ids = inputs_of(23, seed), np.arange(23) * 3 + 7
+    at_once, alone, later = (
+        run(EarlyExitRunner(EXACT[kind], policy, drop_from=share), x, ids, size)
+        for share, size in ((0.0, batch), (0.0, 1), (drop_from, batch))
+    )
+    for one, other, single in zip(at_once, later, alone, strict=True):
+        assert np.array_equal(one, other, equal_nan=True)
+        np.testing.assert_allclose(one, single, rtol=1e-9)
+
+
+def test_rows_are_dropped_once_they_are_a_share(chain):
+    model, x = chain(), inputs_of(20)
+    policy = MaxProb(threshold=(1.0, 1.0, 1.0, 1.0))
+    never = EarlyExitRunner(model, policy)({"x": x})
+    assert (never.exit_index == 4).all()
+    score = trace(policy, EvidenceTable(table_of(model, x))).score[0]
+    for n_leaving, n_carried in ((4, 20), (5, 15), (6, 14)):
+        threshold = float(np.sort(score)[-n_leaving]) - 1e-6
+        model.n_segments = 0
+        runner = EarlyExitRunner(model, MaxProb(threshold=(threshold, 1.0, 1.0, 1.0)), drop_from=0.25)
+        assert (runner({"x": x}).exit_index == 0).sum() == n_leaving
+        assert model.n_segments == 20 + 4 * n_carried
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_shares_that_are_none(chain, share):
+    with pytest.raises(UserError, match="but must lie between 0 .at once. and 1 .never."):
+        EarlyExitRunner(chain(), parse_policy("final"), drop_from=share)
+
+
 def test_some_leave_early_and_some_late():
     policies = [p for k, p in CASES if k == "classes" and p.name not in ("final", "fixed")]
     x = inputs_of(60)
@@ -59,7 +110,8 @@ def test_what_is_not_needed_is_not_run(chain):
     x = inputs_of(20)
     for batch in (1, 20):
         model.n_segments = 0
-        exits, *_ = run(EarlyExitRunner(model, parse_policy("max_prob(threshold=0.5)")), x, np.arange(20), batch)
+        runner = EarlyExitRunner(model, parse_policy("max_prob(threshold=0.5)"), drop_from=0.0)
+        exits, *_ = run(runner, x, np.arange(20), batch)
         assert model.n_segments == (exits + 1).sum() < 20 * model.n_exits
 
 
