@@ -97,7 +97,7 @@ class OperatingGroup(Spec):
         policies: Specs, without their threshold where a rule chooses it.
         live: Whether they are confirmed on the real networks too; the long tail of a catalogue is only replayed.
         protocol: ``published`` picks on the reported split instead, as papers do, and says so in every table.
-        task: Compare them on cells of this task only; None: on all, where a rule that is not defined says so in its row.
+        task: Compare them on cells of this task only; None: on all, where a rule that is undefined says so in its row.
     """
 
     rule: str | None = None
