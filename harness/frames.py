@@ -61,7 +61,7 @@ class Frames:
 
     def add_without_numbers(self, entry: CellStatus) -> None:
         """Add a cell that was skipped or failed: one visible row with its reason."""
-        status = "skipped" if entry.status == "skipped" else "failed"
+        status = "failed" if entry.status == "failed" else "skipped"
         row = _identity(entry.cell) | _empty() | {"policy": "final", "policy_name": "final", "family": "references"}
         self.results.append(
             row

@@ -89,12 +89,14 @@ def check_frames(results: Rows, curves: Rows, exits: Rows, histograms: Rows) -> 
 
 
 def rows_of_groups(frames: Frames) -> list[GroupRows]:
-    """Give the rows of every group, in natural order."""
+    """Give the rows of every group, in natural order; a group of nothing but skipped cells has its line in the summary."""
     seen: dict[str, int] = {}
     found = []
     for name, cells in groups(frames.results).items():
         network = name.rpartition(".")[0]
         mine = frames.of(cells)
+        if set(mine.results["status"]) == {"skipped"}:
+            continue
         seen[network] = seen.get(network, 0) + bool(len(mine.exits))
         found.append(GroupRows(name, mine, seen[network] <= DRAWN_IN_FULL))
     return found
