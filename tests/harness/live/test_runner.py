@@ -93,7 +93,7 @@ def test_rows_are_dropped_once_they_are_a_share(chain):
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_shares_that_are_none(chain, share):
-    with pytest.raises(UserError, match="but must lie between 0 .at once. and 1 .never."):
+    with pytest.raises(UserError, match=r"but must lie between 0 \(at once\) and 1 \(never\)"):
         EarlyExitRunner(chain(), parse_policy("final"), drop_from=share)
 
 
