@@ -89,7 +89,7 @@ def check_frames(results: Rows, curves: Rows, exits: Rows, histograms: Rows) -> 
 
 
 def rows_of_groups(frames: Frames) -> list[GroupRows]:
-    """Give the rows of every group, in natural order; a group of nothing but skipped cells has its line in the summary."""
+    """Give the rows of every group, in natural order; of cells that are only skipped the summary has the line."""
     seen: dict[str, int] = {}
     found = []
     for name, cells in groups(frames.results).items():
