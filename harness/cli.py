@@ -11,6 +11,7 @@ import typer
 from harness.console import Console
 from harness.options import (
     RESULTS,
+    BusyOk,
     Calibration,
     Device,
     Json,
@@ -183,6 +184,7 @@ def live(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N test samples.")] = None,
     operating: Operating = "match_final(tolerance=0)",
     device: Device = "cpu",
+    busy_ok: BusyOk = False,
     out: Out = RESULTS,
     json: Json = False,
     quiet: Quiet = False,
@@ -191,9 +193,41 @@ def live(
     from harness.confirm import LiveOptions, live_cell
     from harness.plans import find_cell
 
-    options = LiveOptions(batch_size=batch_size, limit=limit, device=device, operating=operating)
+    options = LiveOptions(batch_size, limit, device, operating, busy_ok=busy_ok)
     rows = live_cell(find_cell(cell, out), policy, options, Console(quiet=quiet, as_json=json))
     _exit(5 if any(row["verdict"] == "INVALID" for row in rows) else 0)
+
+
+@app.command()
+def serve(
+    cell: Annotated[str, typer.Argument(help="Cell whose network answers, e.g. minilm-l6.bbc-headlines.s0.")],
+    policy: Policies,
+    *,
+    rate: Annotated[
+        list[float] | None, typer.Option("--rate", help="Requests a second; may be repeated (default: a curve).")
+    ] = None,
+    bound_ms: Annotated[
+        float | None, typer.Option("--bound-ms", help="Find the highest rate whose 99th percentile holds this.")
+    ] = None,
+    duration: Annotated[float, typer.Option("--duration", help="Seconds that requests arrive, in every run.")] = 10.0,
+    max_batch: Annotated[int, typer.Option("--max-batch", help="Most requests a batch.")] = 8,
+    timeout_ms: Annotated[float, typer.Option("--timeout-ms", help="Longest a request waits for company.")] = 2.0,
+    operating: Operating = "match_final(tolerance=0)",
+    device: Device = "cpu",
+    busy_ok: BusyOk = False,
+    out: Out = RESULTS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Answer requests that come when they please: latency under load of the final exit and of policies."""
+    from harness.plans import find_cell
+    from harness.serve import ServeOptions, serve_cell
+
+    options = ServeOptions(
+        tuple(rate or ()), bound_ms, duration, max_batch, timeout_ms, device, operating, busy_ok=busy_ok
+    )
+    found = serve_cell(find_cell(cell, out), policy, options, out, Console(quiet=quiet, as_json=json))
+    _exit(5 if any(row["verdict"] == "INVALID" for row in found["rows"]) else 0)
 
 
 @app.command()

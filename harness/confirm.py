@@ -7,27 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from harness.cache.cell import open_cell
 from harness.cache.tensors import write_tensors
 from harness.cells.plan import Cell, CellStatus
-from harness.cells.suites import PolicyRun
-from harness.cells.tasks import load_task
 from harness.console import Console
-from harness.errors import UserError
-from harness.evaluate import Evaluation, place
-from harness.live_results import SavedRow, environment_name, save_live
-from harness.networks import load_network, samples_of
-from harness.replay.metrics import find_metric
-from harness.replay.replay import Outcome, replay
-from policies.spec import canonical, parse_policy
+from harness.evaluate import Evaluation
+from harness.live_cells import LiveCell, open_live, replayed_policies
+from harness.live_results import BatchRow, SavedRow, environment_name, save_batches, save_live
+from harness.replay.replay import Outcome
 
 if TYPE_CHECKING:
-    from harness.live.confirm import LiveReport
+    from harness.live.environment import Environment
+    from harness.live.protocol import Plan
+    from harness.live.rows import LiveRow
+    from harness.live.summary import LiveReport
 
 SECONDS_A_CELL = 45.0
-_FINAL = PolicyRun("final")
+SECONDS_A_BATCH_SIZE = 15.0
+BATCH_SIZES = (8, 32, 128)
+BATCHED = ("max_prob", "pabee", "beem_c", "beem_v", "lte")
+"""The policies whose throughput is measured: the first two of these that a cell has."""
+_SAMPLES_BATCHED = 512
+_COLUMNS = ("policy", "n", "disagree", "p50 ms", "p99 ms", "samples/s", "layers x", "MACs x", "time x", "time",
+            "pred/meas", "overhead %", "verdict")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class LiveOptions:
     limit: int | None = None
     device: str = "cpu"
     operating: str = "match_final(tolerance=0)"
+    busy_ok: bool = False
 
 
 def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, console: Console) -> list[dict[str, Any]]:
@@ -45,84 +47,146 @@ def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, con
 
     Raises:
         UserError: the cell is not cached, or a policy cannot be placed or run live.
+        TimingInvalidError: the machine is busy, and ``busy_ok`` was not given.
         PolicyError: a spec is wrong.
     """
+    from harness.live.busy import others_share, require_quiet
+    from harness.live.environment import checked_device
+    from harness.live.protocol import Plan
+
     cell = entry.cell
-    asked = [parse_policy(spec) for spec in specs]
-    runs = [PolicyRun(canonical(p), None if p.level is not None else options.operating) for p in asked]
-    cached = open_cell(cell.paths.cache)
-    test = cached.test()
-    placed = place([_FINAL, *runs], test, cached.calibration(), metric=find_metric(cached.facts.metric))
-    for entry_placed in placed:
-        if entry_placed.policy is None:
-            raise UserError(f"{entry_placed.asked} on cell '{cell.id}': {entry_placed.reason}")
-    outcomes = replay([p.policy for p in placed if p.policy is not None], test)
-    report = _run(cell, outcomes, options, seconds=None, quiet=console.quiet)
+    checked_device(options.device)
+    outcomes = replayed_policies(cell, specs, options.operating)
+    live = open_live(cell, options.limit)
+    others = others_share()
+    require_quiet(others, busy_ok=options.busy_ok)
+    report = _run(live, outcomes, options, Plan(), others=others, quiet=console.quiet)
     _tell(report, cell, console)
-    rows = [row.model_dump(mode="json") for row in report.rows]
-    for row in rows:
-        low, high = row["speedup"].pop("time_low"), row["speedup"].pop("time_high")
-        row["speedup_time_interval"] = [low, high]
-    columns = ["policy", "n", "disagree", "p50 ms", "p99 ms", "layers x", "MACs x", "time x", "overhead %", "verdict"]
+    rows = [_row_for_programs(row) for row in report.rows]
     shown = [
         [
-            r.policy, r.n, r.disagreements, r.latency_ms.p50, r.latency_ms.p99, r.speedup.layers, r.speedup.macs,
-            r.speedup.time, r.overhead_percent, r.verdict,
+            r.policy, r.n, r.disagreements, r.latency_ms.p50, r.latency_ms.p99, r.samples_per_s, r.speedup.layers,
+            r.speedup.macs, r.speedup.time, f"{r.speedup.time_low:.2f}..{r.speedup.time_high:.2f}",
+            r.predicted_over_measured, r.overhead_percent, r.verdict,
         ]
         for r in report.rows
     ]  # fmt: skip
-    console.show(rows, f"{cell.id}, batch size {options.batch_size}", columns, shown)
+    rest = [[e.name, None, None, e.latency_ms.p50, e.latency_ms.p99, e.samples_per_s, None, None, e.time,
+             f"{e.time_low:.2f}..{e.time_high:.2f}", None, None, None] for e in report.executors]  # fmt: skip
+    console.show(rows, f"{cell.id}, batch size {options.batch_size}", _COLUMNS, [*shown, *rest])
     return rows
 
 
+def _row_for_programs(row: LiveRow) -> dict[str, Any]:
+    found = row.model_dump(mode="json")
+    low, high = found["speedup"].pop("time_low"), found["speedup"].pop("time_high")
+    return found | {
+        "speedup_time_interval": [low, high],
+        "predicted_over_measured": row.predicted_over_measured,
+    }
+
+
 def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, device: str, console: Console) -> None:
-    """Confirm the core policies of an evaluated cell, keep the raw times in the run's folder, save the rows."""
+    """Confirm the core policies of an evaluated cell, keep the raw times in the run's folder, save the rows.
+
+    The busiest machine stops nobody here, since decisions are confirmed as well; the rows then say INVALID.
+    """
+    from harness.live.busy import others_share
+    from harness.live.protocol import Plan
+
     core = {s.outcome.spec: s.outcome for s in evaluation.scored if s.outcome is not None and s.placed.is_core}
     able = [outcome for outcome in core.values() if outcome.policy.causal and not outcome.policy.online]
     console.say(f"live: {cell.id}, {len(able)} policies")
-    report = _run(cell, able, LiveOptions(device=device), seconds=SECONDS_A_CELL, quiet=console.quiet)
+    live, options, others = open_live(cell), LiveOptions(device=device), others_share()
+    plan = Plan(max_duration_s=SECONDS_A_CELL)
+    report = _run(live, able, options, plan, others=others, quiet=console.quiet)
     _tell(report, cell, console)
     write_tensors(folder / "live" / f"{cell.id}.safetensors", report.raw, ("cell", cell.id))
-    facts = report.environment.model_dump(mode="json", exclude={"load_before"})
-    name = environment_name(report.environment.device_name, report.environment.device, report.environment.threads)
-    rows = [SavedRow(cell=cell.id, **row.model_dump()) for row in report.rows]
-    save_live(out, name, facts, rows)
+    name, facts = environment_facts(report.environment)
+    save_live(out, name, facts, [SavedRow(cell=cell.id, **row.model_dump()) for row in report.rows])
+    if cell.seed in (0, None):
+        batched = _batched(able)
+        rows = batch_rows(cell.id, report, {outcome.spec for outcome in batched})
+        for size in BATCH_SIZES:
+            console.say(f"live: {cell.id}, batches of {size}")
+            options = LiveOptions(batch_size=size, device=device, limit=_SAMPLES_BATCHED)
+            plan = Plan(warm_up=1, block=2, min_items=8, max_duration_s=SECONDS_A_BATCH_SIZE)
+            fewer = LiveCell(live.model, live.data.first(_SAMPLES_BATCHED))
+            report = _run(fewer, batched, options, plan, others=others, quiet=console.quiet)
+            rows += batch_rows(cell.id, report, {outcome.spec for outcome in batched})
+        save_batches(out, name, facts, rows)
+
+
+def _batched(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The final exit and one outcome each of the first two policies of ``BATCHED`` that were run."""
+    by_name = {outcome.policy.name: outcome for outcome in reversed(outcomes)}
+    chosen = [by_name[name] for name in BATCHED if name in by_name][:2]
+    return [by_name["final"], *chosen]
+
+
+def environment_facts(environment: Environment) -> tuple[str, dict[str, Any]]:
+    """The name of a machine, and what is to be known of it."""
+    facts = environment.model_dump(mode="json", exclude={"load_before", "others_before"})
+    return environment_name(environment.device_name, environment.device, environment.threads), facts
+
+
+def batch_rows(cell: str, report: LiveReport, policies: set[str]) -> list[BatchRow]:
+    """The throughput of the final exit, of some policies, and of the network run as no policy does."""
+    found = []
+    for row in report.rows:
+        if (row.policy in policies or row.policy == "final") and row.samples_per_s is not None:
+            ratio = row.predicted_over_measured
+            found.append(
+                BatchRow(
+                    cell=cell,
+                    name=row.policy,
+                    batch_size=row.batch_size,
+                    samples_per_s=row.samples_per_s,
+                    predicted_per_s=None if ratio is None else row.samples_per_s / ratio,
+                    speedup_layers=row.speedup.layers,
+                    speedup_macs=row.speedup.macs,
+                    speedup_time=row.speedup.time,
+                    speedup_time_low=row.speedup.time_low,
+                    speedup_time_high=row.speedup.time_high,
+                    verdict=row.verdict,
+                    reason=row.reason,
+                )
+            )
+    final = report.rows[0]
+    for executor in report.executors:
+        found.append(
+            BatchRow(
+                cell=cell,
+                name=executor.name,
+                batch_size=executor.batch_size,
+                samples_per_s=executor.samples_per_s,
+                predicted_per_s=None,
+                speedup_layers=None,
+                speedup_macs=None,
+                speedup_time=executor.time,
+                speedup_time_low=executor.time_low,
+                speedup_time_high=executor.time_high,
+                verdict=final.verdict,
+                reason=final.reason,
+            )
+        )
+    return found
 
 
 def _run(
-    cell: Cell, outcomes: Sequence[Outcome], options: LiveOptions, *, seconds: float | None, quiet: bool
+    live: LiveCell,
+    outcomes: Sequence[Outcome],
+    options: LiveOptions,
+    plan: Plan,
+    *,
+    others: float | None,
+    quiet: bool,
 ) -> LiveReport:
-    from harness.live.agreement import Replayed
     from harness.live.confirm import LiveOptions as Options
     from harness.live.confirm import run_live
-    from harness.live.protocol import Plan
-    from harness.live.scenarios import LiveData
 
-    model = load_network(cell)
-    split = load_task(cell.dataset).test
-    test = open_cell(cell.paths.cache).test()
-    if not np.array_equal(split.sample_ids, test.sample_ids):
-        raise UserError(f"cell '{cell.id}' was collected over other test samples than '{cell.dataset}' has now: "
-                        f"run  python -m harness collect {cell.id}")  # fmt: skip
-    samples = samples_of(model, split)
-    n = test.n if options.limit is None else min(options.limit, test.n)
-    macs = test.costs.get("macs")
-    data = LiveData(
-        batch=samples.batch,
-        sample_ids=test.sample_ids[:n],
-        macs=macs if macs is None or macs.ndim == 1 else macs[:n],
-        logits=test.logits[:n],
-        lengths=None if samples.lengths is None else samples.lengths[:n],
-    )
-    replayed = {o.spec: Replayed(o.exits[:n] - 1, o.predictions[:n], o.score[:n]) for o in outcomes}
-    plan = Plan(max_duration_s=seconds)
-    return run_live(
-        model,
-        data,
-        [o.policy for o in outcomes],
-        replayed,
-        Options(batch_size=options.batch_size, device=options.device, plan=plan, quiet=quiet),
-    )
+    how = Options(batch_size=options.batch_size, device=options.device, plan=plan, quiet=quiet, others=others)
+    return run_live(live.model, live.data, [o.policy for o in outcomes], live.replayed(outcomes), how)
 
 
 def _tell(report: LiveReport, cell: Cell, console: Console) -> None:
@@ -133,3 +197,7 @@ def _tell(report: LiveReport, cell: Cell, console: Console) -> None:
             f"disagreement: {cell.id} {found.policy}, sample {found.sample_id}: exit {found.live_exit} live, "
             f"{found.replayed_exit} replayed, {distance}, {found.explanation}: {found.detail}"
         )
+    final = report.rows[0]
+    if final.unique_over_repeated is not None:
+        value, low, high = final.unique_over_repeated
+        console.say(f"unique / repeated inputs: {value:.3f} ({low:.3f}..{high:.3f})")

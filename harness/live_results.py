@@ -1,4 +1,11 @@
-"""What live runs measured, one file an environment; the report shows the environment that ran last."""
+"""What live runs measured, a few files an environment; the report shows the environment that ran last.
+
+    <environment>.json           one sample at a time: every core policy on every cell
+    <environment>-batches.json   throughput at several batch sizes
+    <environment>-server.json    the server scenario
+
+Quantiles and ends of intervals are kept, with seven digits and a row a line; raw times stay in the folder of the run.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +13,18 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.cache.atomic import write_file
 from harness.errors import UserError
 from harness.live.rows import LiveRow
+from harness.live.server import ServerRow
 
 FOLDER = "live"
 SHOWN = "shown.json"
+_DIGITS = 7
 
 
 class _Strict(BaseModel):
@@ -40,6 +49,90 @@ class LiveFile(_Strict):
     rows: list[SavedRow]
 
 
+class BatchRow(_Strict):
+    """One way to run the network at one batch size.
+
+    Attributes:
+        cell: cell id.
+        name: canonical spec, ``final`` for the bare network with its last head, ``backbone alone`` or ``all heads``.
+        batch_size: samples a batch.
+        samples_per_s: samples / time.
+        predicted_per_s: the same, as predicted; None where nothing was.
+        speedup_layers: see SpeedUp; None for what is no policy.
+        speedup_macs: see SpeedUp.
+        speedup_time: see SpeedUp.
+        speedup_time_low: lower end of its interval.
+        speedup_time_high: upper end.
+        verdict: whether the times are to be believed.
+        reason: why not.
+    """
+
+    cell: str
+    name: str
+    batch_size: int
+    samples_per_s: float
+    predicted_per_s: float | None
+    speedup_layers: float | None
+    speedup_macs: float | None
+    speedup_time: float
+    speedup_time_low: float
+    speedup_time_high: float
+    verdict: Literal["VALID", "INVALID"]
+    reason: str
+
+
+class BatchFile(_Strict):
+    """Throughput, measured in one environment."""
+
+    environment: str
+    facts: dict[str, Any]
+    rows: list[BatchRow]
+
+
+class SavedServerRow(ServerRow):
+    """One policy at one rate on one cell.
+
+    Attributes:
+        cell: cell id.
+    """
+
+    cell: str
+
+
+class BoundRow(_Strict):
+    """The highest rate tried that holds a latency bound.
+
+    Attributes:
+        cell: cell id.
+        policy: canonical spec.
+        bound_ms: largest 99th percentile.
+        highest_per_s: None if no rate tried held it.
+        max_batch: see Batching.
+        timeout_ms: see Batching.
+        duration_s: of every run.
+    """
+
+    cell: str
+    policy: str
+    bound_ms: float
+    highest_per_s: float | None
+    max_batch: int
+    timeout_ms: float
+    duration_s: float
+
+
+class ServerFile(_Strict):
+    """The server scenario, measured in one environment."""
+
+    environment: str
+    facts: dict[str, Any]
+    rows: list[SavedServerRow]
+    bounds: list[BoundRow]
+
+
+File = TypeVar("File", LiveFile, BatchFile, ServerFile)
+
+
 def environment_name(cpu: str, device: str, threads: int) -> str:
     """A short name of machine and device that can be a file name."""
     words = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", cpu.lower())
@@ -53,16 +146,30 @@ def read_live(out: Path, environment: str | None = None) -> LiveFile | None:
     Raises:
         UserError: the file is damaged.
     """
+    return _read(out, environment, "", LiveFile)
+
+
+def read_batches(out: Path, environment: str | None = None) -> BatchFile | None:
+    """Read the throughput; see ``read_live``."""
+    return _read(out, environment, "-batches", BatchFile)
+
+
+def read_server(out: Path, environment: str | None = None) -> ServerFile | None:
+    """Read the server scenario; see ``read_live``."""
+    return _read(out, environment, "-server", ServerFile)
+
+
+def _read(out: Path, environment: str | None, ending: str, kind: type[File]) -> File | None:
     folder = out / FOLDER
     if environment is None:
         if not (folder / SHOWN).is_file():
             return None
         environment = str(json.loads((folder / SHOWN).read_text(encoding="utf-8"))["environment"])
-    path = folder / f"{environment}.json"
+    path = folder / f"{environment}{ending}.json"
     if not path.is_file():
         return None
     try:
-        return LiveFile.model_validate_json(path.read_text(encoding="utf-8"))
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
         raise UserError(f"'{path}' is not a file of live results: restore it, or remove it and run again") from error
 
@@ -74,6 +181,55 @@ def save_live(out: Path, environment: str, facts: dict[str, Any], rows: Iterable
     before = read_live(out, environment)
     kept = [] if before is None else [row for row in before.rows if row.cell not in cells]
     document = LiveFile(environment=environment, facts=facts, rows=sorted([*kept, *new], key=lambda r: r.cell))
-    text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    write_file(out / FOLDER / f"{environment}.json", [text.encode()])
-    write_file(out / FOLDER / SHOWN, [(json.dumps({"environment": environment}) + "\n").encode()])
+    _write(out, document, "")
+
+
+def save_batches(out: Path, environment: str, facts: dict[str, Any], rows: Iterable[BatchRow]) -> None:
+    """Replace the rows of the cells and batch sizes that were run now."""
+    new = list(rows)
+    done = {(row.cell, row.batch_size) for row in new}
+    before = read_batches(out, environment)
+    kept = [] if before is None else [row for row in before.rows if (row.cell, row.batch_size) not in done]
+    joined = sorted([*kept, *new], key=lambda r: (r.cell, r.batch_size))
+    _write(out, BatchFile(environment=environment, facts=facts, rows=joined), "-batches")
+
+
+def save_server(
+    out: Path, environment: str, facts: dict[str, Any], rows: Iterable[SavedServerRow], bounds: Iterable[BoundRow]
+) -> None:
+    """Replace the rows of the cells that were served now, and the bounds that were looked for now."""
+    new, found = list(rows), list(bounds)
+    before = read_server(out, environment)
+    if before is not None:
+        cells, keys = {row.cell for row in new}, {_bound_key(row) for row in found}
+        new += [row for row in before.rows if row.cell not in cells]
+        found += [row for row in before.bounds if _bound_key(row) not in keys]
+    new.sort(key=lambda r: (r.cell, r.policy != "final", r.policy, r.rate_per_s))
+    found.sort(key=lambda r: (r.cell, r.bound_ms, r.policy))
+    _write(out, ServerFile(environment=environment, facts=facts, rows=new, bounds=found), "-server")
+
+
+def _bound_key(row: BoundRow) -> tuple[str, str, float]:
+    return row.cell, row.policy, row.bound_ms
+
+
+def _write(out: Path, document: LiveFile | BatchFile | ServerFile, ending: str) -> None:
+    """Write a file, a row a line, and remember its environment as the one that ran last."""
+    lines = []
+    for name, value in _rounded(document.model_dump(mode="json")).items():
+        if isinstance(value, list):
+            rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in value)
+            lines.append(f' "{name}": [\n{rows}\n ]' if rows else f' "{name}": []')
+        else:
+            lines.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    write_file(out / FOLDER / f"{document.environment}{ending}.json", [text.encode()])
+    write_file(out / FOLDER / SHOWN, [(json.dumps({"environment": document.environment}) + "\n").encode()])
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value

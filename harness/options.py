@@ -33,6 +33,7 @@ ProtocolOption = Annotated[
     typer.Option("--protocol", help="published: pick thresholds on the reported table, as papers do; rows say so."),
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+BusyOk = Annotated[bool, typer.Option("--busy-ok", help="Time although other programs compute; rows say INVALID.")]
 Only = Annotated[str | None, typer.Option("--only", help="Pattern on the cell name, e.g. 'cnn6.*'.")]
 Suite = Annotated[list[str] | None, typer.Option("--suite", help="Suite to run; may be repeated.")]
 Policies = Annotated[

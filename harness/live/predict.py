@@ -1,13 +1,13 @@
 """What should a policy take? From where samples leave and what every step costs, before anything is run to the end.
 
-    time of a batch  =  begin(n) + sum over exits i of  segment_i(w_i) + look_i(w_i) + take(w_i+1)
+    time of a batch  =  begin(n) + sum over exits i of  segment_i(c_i) + look_i(c_i) + take(c_i+1)
 
-over the exits that somebody reaches, and with take only where somebody leaves and somebody stays.
+over the exits that somebody reaches, and with take only where rows are dropped and others stay.
 
-n rows enter and w_i of them reach exit i, known from the cache. ``begin`` is everything before the first segment, the
-embedding included; ``look_i`` is pooling, head, evidence and the policy's own arithmetic; ``take`` drops the rows that
-have left. The steps are timed one by one in a short pass over a few batches of all lengths in which nobody leaves, at
-several numbers of rows with straight lines in between.
+n rows enter and c_i of them are carried to exit i, which follows from the exits in the cache. ``begin`` is everything
+before the first segment, the embedding included; ``look_i`` is pooling, head, evidence and the policy's own arithmetic;
+``take`` drops the rows that have left. The steps are timed one by one in a short pass over a few batches of all lengths
+in which nobody leaves, at several numbers of rows with straight lines in between.
 
 On an accelerator the steps are not waited for one by one: a look ends on the host anyway, and takes over what its
 segment has left running, so their sum is right.
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from backbones.base import Inputs, MultiExitModel, State
 from harness.live.protocol import Clock, no_garbage_collection
-from harness.live.runner import EarlyExitRunner, compacted
+from harness.live.runner import DROP_FROM, EarlyExitRunner, compacted
 from harness.live.scenarios import run_bare
 from policies.base import ExitPolicy
 from policies.table import Floats, Ints
@@ -133,7 +133,8 @@ def _walk(model: MultiExitModel, run: Callable[[Inputs], object], inputs: Inputs
 def _stamped(model: MultiExitModel, now: Callable[[], int]) -> Iterator[list[int]]:
     """Note when every segment begins and ends."""
     stamps: list[int] = []
-    plain = model.segment
+    plain, attributes = model.segment, vars(model)
+    before = attributes.get("segment")
 
     def segment(exit_index: int, state: State) -> State:
         stamps.append(now())
@@ -141,11 +142,13 @@ def _stamped(model: MultiExitModel, now: Callable[[], int]) -> Iterator[list[int
         stamps.append(now())
         return state
 
-    vars(model)["segment"] = segment  # hides the method
+    attributes["segment"] = segment  # hides the method
     try:
         yield stamps
     finally:
-        del vars(model)["segment"]
+        del attributes["segment"]
+        if before is not None:
+            attributes["segment"] = before
 
 
 def _costs(ms: Floats, names: list[str], counts: Ints, n_exits: int) -> dict[str, StepCosts]:
@@ -160,23 +163,25 @@ def _costs(ms: Floats, names: list[str], counts: Ints, n_exits: int) -> dict[str
     }
 
 
-def predict_ms(costs: StepCosts, exit_index: Ints, batches: Sequence[NDArray[np.int64]]) -> Floats:
+def predict_ms(
+    costs: StepCosts, exit_index: Ints, batches: Sequence[NDArray[np.int64]], *, drop_from: float = DROP_FROM
+) -> Floats:
     """Return the predicted time of every batch, in milliseconds.
 
     Args:
         costs: of the steps.
         exit_index: int64 [N], 0-based, where the replay lets each sample leave.
         batches: positions of the samples of each batch.
+        drop_from: see ``EarlyExitRunner``.
     """
     n_exits = costs.segments.shape[1]
-    exits = np.arange(n_exits)
-    waiting = np.array([(exit_index[rows][:, None] >= exits).sum(axis=0) for rows in batches])  # [batches, L]
-    total = np.interp([len(rows) for rows in batches], costs.rows, costs.begin)
-    for i in exits.tolist():
-        here = waiting[:, i]
-        step = np.interp(here, costs.rows, costs.segments[:, i] + costs.looks[:, i])
-        total += np.where(here > 0, step, 0.0)
-        if i + 1 < n_exits:
-            left = waiting[:, i + 1]
-            total += np.where((left > 0) & (left < here), np.interp(left, costs.rows, costs.take), 0.0)
+    carried = np.array([len(rows) for rows in batches])
+    total: Floats = np.interp(carried, costs.rows, costs.begin)
+    for i in range(n_exits):
+        total += np.where(carried > 0, np.interp(carried, costs.rows, costs.segments[:, i] + costs.looks[:, i]), 0.0)
+        waiting = np.array([(exit_index[rows] > i).sum() for rows in batches])
+        gone = carried - waiting
+        drops = (gone > 0) & ((gone >= drop_from * carried) | (waiting == 0))
+        total += np.where(drops & (waiting > 0), np.interp(waiting, costs.rows, costs.take), 0.0)
+        carried = np.where(drops, waiting, carried)
     return total

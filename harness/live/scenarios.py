@@ -49,6 +49,17 @@ class LiveData:
     def __len__(self) -> int:
         return len(self.sample_ids)
 
+    def first(self, n: int) -> LiveData:
+        """The first n samples, or all there are."""
+        macs, logits, lengths = self.macs, self.logits, self.lengths
+        return LiveData(
+            self.batch,
+            self.sample_ids[:n],
+            macs if macs is None or macs.ndim == 1 else macs[:n],
+            None if logits is None else logits[:n],
+            None if lengths is None else lengths[:n],
+        )
+
 
 class Columns(NamedTuple):
     """Outcomes of all samples, filled batch by batch: see LiveOutcome."""

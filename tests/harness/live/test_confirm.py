@@ -6,6 +6,7 @@ from harness.errors import UserError
 from harness.live.agreement import Replayed
 from harness.live.confirm import LiveOptions, run_live, without_stopping
 from harness.live.protocol import Clock, Plan
+from harness.live.rows import QUANTILES
 from harness.live.scenarios import LiveData
 from policies.evidence import EvidenceTable
 from policies.references import Final
@@ -131,6 +132,43 @@ def test_raw_times_are_kept(chain):
     assert sorted(report.raw["all heads.item"]) == list(range(N))
     assert len(report.raw[f"{without_stopping('fixed(exit=2)')}.round"]) < N
     assert report.environment.cores >= 1
+
+
+def test_a_clock_of_segments_is_predicted_exactly(chain):
+    """Where a segment is all that costs, the prediction by exits and steps is the measured time."""
+    for batch_size in (1, 8):
+        model = chain()
+        data, policies, replayed = setting(model, some("max_prob(threshold=0.6)", "fixed(exit=2)"), n=32)
+        options = LiveOptions(batch_size=batch_size, plan=QUICK)
+        report = run_live(model, data, policies, replayed, options, clock=SegmentClock(model).clock())
+        for row in report.rows:
+            assert row.predicted_over_measured == pytest.approx(1)
+            assert row.samples_per_s == pytest.approx(1000 * batch_size / row.latency_ms.mean)
+            assert row.quantiles_ms[6] == pytest.approx(row.latency_ms.p50)
+            assert len(row.quantiles_ms) == len(QUANTILES)
+        assert report.rows[0].unique_over_repeated == (1, 1, 1)
+        assert [row.unique_over_repeated for row in report.rows[1:]] == [None, None]
+        backbone, heads = report.executors
+        assert (backbone.name, backbone.latency_ms.mean, backbone.time) == ("backbone alone", 5 * batch_size, 1)
+        assert (heads.name, heads.samples_per_s, heads.batch_size) == ("all heads", 200, batch_size)
+
+
+def test_a_network_that_remembers_its_inputs_makes_all_times_invalid(chain, monkeypatch):
+    model = chain()
+    data, policies, replayed = setting(model, some("fixed(exit=2)"))
+    segment, seen = model.segment, set()
+
+    def remembering(exit_index, state):
+        key = (exit_index, float(state["hidden"].sum()))
+        found = segment(exit_index, state)
+        model.n_segments -= exit_index > 0 and key in seen  # later layers take no time where they are remembered
+        seen.add(key)
+        return found
+
+    monkeypatch.setattr(model, "segment", remembering)
+    report = run_live(model, data, policies, replayed, LiveOptions(plan=QUICK), clock=SegmentClock(model).clock())
+    assert [row.verdict for row in report.rows] == ["INVALID"] * 2
+    assert all("repeated inputs are suspiciously fast" in row.reason for row in report.rows)
 
 
 def test_bfloat16_reports_its_disagreements(chain):

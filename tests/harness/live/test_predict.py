@@ -34,6 +34,17 @@ def test_a_batch_that_leaves_together_drops_nobody():
     assert found == pytest.approx(2 + 2 * 41)
 
 
+def test_rows_that_left_are_carried_until_they_are_enough():
+    exits = np.array([0, 1, 1, 2])
+    (at_once,) = predict_ms(costs(), exits, [np.arange(4)], drop_from=0)
+    (later,) = predict_ms(costs(), exits, [np.arange(4)], drop_from=0.5)
+    (never,) = predict_ms(costs(), exits, [np.arange(4)], drop_from=1)
+    third = 30 + 0.5 + 0.5 * 2 / 3  # segment and look of 3 rows
+    assert at_once == pytest.approx(2 + 41 + 0.3 + third + 0.1 + 10.5)
+    assert later == pytest.approx(2 + 41 + 41 + 0.1 + 10.5)
+    assert never == pytest.approx(2 + 3 * 41)
+
+
 def test_batches_are_predicted_one_by_one():
     exits = np.array([2, 0, 0, 2, 1])
     batches = [np.array([1, 2]), np.array([0, 3]), np.array([4])]

@@ -2,7 +2,16 @@ import numpy as np
 import torch
 
 from harness.live.runner import EarlyExitRunner
-from harness.live.scenarios import Batches, Columns, LiveData, recheck, run_all_heads, run_bare, run_together
+from harness.live.scenarios import (
+    Batches,
+    Columns,
+    LiveData,
+    recheck,
+    run_all_heads,
+    run_backbone,
+    run_bare,
+    run_together,
+)
 
 from .conftest import inputs_of, ready_policies
 
@@ -70,3 +79,29 @@ def test_recheck_gives_all_exits_of_one_sample(chain):
     found = recheck(model, {"x": inputs_of(1)}, None)
     assert found.logits.shape == (5, 3)
     assert found.features.shape == (5, 6)
+
+
+def test_the_first_samples_alone():
+    data = LiveData(lambda rows: {}, np.arange(5), np.ones((5, 3)), np.ones((5, 3, 2), np.float32), np.arange(5))
+    found = data.first(2)
+    assert (len(found), found.macs.shape, found.logits.shape, found.lengths.tolist()) == (2, (2, 3), (2, 3, 2), [0, 1])
+    assert len(data.first(9)) == 5
+    one_cost = LiveData(lambda rows: {}, np.arange(5), np.ones(3)).first(2)
+    assert (len(one_cost), one_cost.macs.shape, one_cost.lengths) == (2, (3,), None)
+
+
+def test_the_shape_of_a_batch_is_its_rows_and_its_longest():
+    x, lengths = inputs_of(10), np.array([5, 3, 9, 1, 7, 2, 8, 4, 6, 0])
+    batches = Batches(data_of(x, lengths=lengths), 4, torch.device("cpu"))
+    assert [batches.shape(item) for item in range(3)] == [(4, 3), (4, 7), (2, 9)]
+    assert Batches(data_of(x), 4, torch.device("cpu")).shape(2) == (2, 0)
+
+
+def test_the_backbone_alone_runs_no_head(chain, monkeypatch):
+    model = chain()
+    monkeypatch.setattr(model, "head", None)
+    with torch.inference_mode():
+        state = model.embed({"x": inputs_of(3)})
+        for exit_index in range(model.n_exits):
+            state = model.segment(exit_index, state)
+    assert np.array_equal(run_backbone(model, {"x": inputs_of(3)}), state["hidden"].numpy())

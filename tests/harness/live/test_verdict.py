@@ -3,7 +3,7 @@ import pytest
 
 from harness.live.environment import Environment
 from harness.live.protocol import Plan, Series, Timings
-from harness.live.verdict import judge, latency, paired_ratio
+from harness.live.verdict import busy_before, judge, latency, paired_ratio
 
 
 def series(ns, rounds=None) -> Series:
@@ -12,10 +12,10 @@ def series(ns, rounds=None) -> Series:
     return Series(np.arange(len(ns)), rounds.astype(np.int64), ns)
 
 
-def environment(load: float | None = 0.5) -> Environment:
+def environment(load: float | None = 0.5, others: float | None = None) -> Environment:
     return Environment(
         processor="p", cores=2, threads=2, device="cpu", device_name="p", dtype="float32", torch="2", python="3",
-        system="s", load_before=load,
+        system="s", load_before=load, others_before=others,
     )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def test_a_quiet_run_is_valid():
     ("change", "reason"),
     [
         ({"environment": environment(3.0)}, "busy before the run (load 3.0 on 2 cores): close other programs"),
+        ({"environment": environment(0.1, 0.4)}, "before the run (other programs used 40% of the processors)"),
         ({"timings": timings(off_cpu=0.2)}, "other programs took 20% of the measured time (allowed 10%)"),
         ({"n_timed": 99}, "99 times were taken, fewer than 100: allow more"),
         ({"timings": timings(duration_s=1.0)}, "lasted 1.0 s, less than 2 s"),
@@ -81,3 +82,8 @@ def test_unstable_rounds():
 
 def test_no_load_average_is_no_verdict():
     assert judge(timings(), Plan(), environment(None), None, 100).valid
+
+
+def test_what_others_use_now_counts_more_than_the_last_minutes():
+    assert busy_before(environment(9.0, 0.02)) == ""
+    assert "load 9.0 on 2 cores" in busy_before(environment(9.0))

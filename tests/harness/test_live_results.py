@@ -1,0 +1,121 @@
+import json
+
+import pytest
+
+from harness.errors import UserError
+from harness.live.rows import Latency, SpeedUp
+from harness.live_results import (
+    BatchRow,
+    BoundRow,
+    SavedRow,
+    SavedServerRow,
+    environment_name,
+    read_batches,
+    read_live,
+    read_server,
+    save_batches,
+    save_live,
+    save_server,
+)
+
+ENVIRONMENT = "acme-2-threads"
+FACTS = {"processor": "ACME", "threads": 2}
+LATENCY = Latency(p50=1.23456789012, p90=2, p99=3, mean=1.5)
+
+
+def row(cell="a.b.s0", policy="final", **changes):
+    values = {
+        "cell": cell, "policy": policy, "n": 10, "disagreements": 0, "unexplained": 0, "batch_size": 1, "device": "cpu",
+        "dtype": "float32", "threads": 2, "latency_ms": LATENCY,
+        "speedup": SpeedUp(layers=2, macs=None, time=1.9, time_low=1.8, time_high=2), "overhead_percent": None,
+        "n_timed": 10, "predicted_ms": 1.2, "quantiles_ms": (1, 2), "verdict": "VALID", "reason": "",
+    }  # fmt: skip
+    return SavedRow(**(values | changes))
+
+
+def batch(cell="a.b.s0", name="final", batch_size=8, **changes):
+    values = {
+        "cell": cell, "name": name, "batch_size": batch_size, "samples_per_s": 100, "predicted_per_s": None,
+        "speedup_layers": None, "speedup_macs": None, "speedup_time": 1, "speedup_time_low": 1, "speedup_time_high": 1,
+        "verdict": "VALID", "reason": "",
+    }  # fmt: skip
+    return BatchRow(**(values | changes))
+
+
+def served(cell="a.b.s0", policy="final", rate_per_s=10.0, **changes):
+    values = {
+        "cell": cell, "policy": policy, "rate_per_s": rate_per_s, "achieved_per_s": 9.5, "duration_s": 1, "n": 100,
+        "lost": 0, "latency_ms": LATENCY, "mean_batch": 1, "queue_max": 2, "queue_growth_per_s": 0, "mean_exit": 6,
+        "disagreements": 0, "max_batch": 8, "timeout_ms": 2, "verdict": "VALID", "reason": "",
+    }  # fmt: skip
+    return SavedServerRow(**(values | changes))
+
+
+def bound(cell="a.b.s0", policy="final", bound_ms=20.0, highest=99.0):
+    return BoundRow(cell=cell, policy=policy, bound_ms=bound_ms, highest_per_s=highest, max_batch=8, timeout_ms=2,
+                    duration_s=1)  # fmt: skip
+
+
+def test_nothing_measured_yet(tmp_path):
+    assert read_live(tmp_path) is read_batches(tmp_path) is read_server(tmp_path) is None
+
+
+def test_rows_come_back_and_cells_are_replaced_one_by_one(tmp_path):
+    save_live(tmp_path, ENVIRONMENT, FACTS, [row(), row(policy="lte"), row("a.c.s0")])
+    save_live(tmp_path, ENVIRONMENT, FACTS, [row(policy="pabee")])
+    found = read_live(tmp_path)
+    assert (found.environment, found.facts) == (ENVIRONMENT, FACTS)
+    assert [(r.cell, r.policy) for r in found.rows] == [("a.b.s0", "pabee"), ("a.c.s0", "final")]
+    assert found.rows[0].predicted_over_measured == pytest.approx(0.8)
+
+
+def test_files_are_small_and_a_row_a_line(tmp_path):
+    save_live(tmp_path, ENVIRONMENT, FACTS, [row(), row(policy="lte")])
+    text = (tmp_path / "live" / f"{ENVIRONMENT}.json").read_text()
+    assert "1.234568" in text
+    assert "1.2345678" not in text
+    assert text.count("\n") == 8
+    assert json.loads(text)["rows"][1]["policy"] == "lte"
+
+
+def test_rows_of_an_older_version_are_read(tmp_path):
+    save_live(tmp_path, ENVIRONMENT, FACTS, [row()])
+    path = tmp_path / "live" / f"{ENVIRONMENT}.json"
+    document = json.loads(path.read_text())
+    for name in ("samples_per_s", "predicted_ms", "quantiles_ms", "unique_over_repeated"):
+        del document["rows"][0][name]
+    path.write_text(json.dumps(document))
+    assert read_live(tmp_path).rows[0].predicted_over_measured is None
+
+
+def test_batches_are_replaced_by_cell_and_size(tmp_path):
+    save_batches(tmp_path, ENVIRONMENT, FACTS, [batch(), batch(batch_size=32), batch("z.b.s0")])
+    save_batches(tmp_path, ENVIRONMENT, FACTS, [batch(samples_per_s=7), batch(name="all heads")])
+    found = [(r.cell, r.batch_size, r.name, r.samples_per_s) for r in read_batches(tmp_path).rows]
+    assert found == [
+        ("a.b.s0", 8, "final", 7), ("a.b.s0", 8, "all heads", 100), ("a.b.s0", 32, "final", 100),
+        ("z.b.s0", 8, "final", 100),
+    ]  # fmt: skip
+
+
+def test_server_rows_are_replaced_by_cell_and_bounds_by_what_was_looked_for(tmp_path):
+    save_server(tmp_path, ENVIRONMENT, FACTS, [served(policy="lte"), served()], [bound(), bound(bound_ms=50)])
+    save_server(tmp_path, ENVIRONMENT, FACTS, [served("z.b.s0")], [bound(highest=None)])
+    found = read_server(tmp_path)
+    assert [(r.cell, r.policy) for r in found.rows] == [("a.b.s0", "final"), ("a.b.s0", "lte"), ("z.b.s0", "final")]
+    assert [(b.bound_ms, b.highest_per_s) for b in found.bounds] == [(20, None), (50, 99)]
+    save_server(tmp_path, ENVIRONMENT, FACTS, [served(rate_per_s=5.0)], [])
+    assert [(r.cell, r.rate_per_s) for r in read_server(tmp_path).rows] == [("a.b.s0", 5), ("z.b.s0", 10)]
+    assert len(read_server(tmp_path).bounds) == 2
+
+
+def test_a_damaged_file_is_a_sentence(tmp_path):
+    save_server(tmp_path, ENVIRONMENT, FACTS, [served()], [])
+    (tmp_path / "live" / f"{ENVIRONMENT}-server.json").write_text('{"environment": 3}')
+    with pytest.raises(UserError, match="is not a file of live results: restore it"):
+        read_server(tmp_path)
+
+
+def test_names_of_environments():
+    assert environment_name("AMD EPYC(TM) 7B13 CPU @ 2.4GHz", "cpu", 2) == "amd-epyc-7b13-cpu-2-threads"
+    assert environment_name("NVIDIA H100", "cuda:0", 8) == "nvidia-h100-cuda0-8-threads"
