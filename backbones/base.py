@@ -37,6 +37,7 @@ class MultiExitModel(nn.Module, ABC):
         feature_width: width H of the pooled feature, the same at every exit.
         heads: one head an exit; trained with a learning rate of their own.
         half_logits: whether every logit is a half-precision number, so that a cache may keep it as one.
+        reads: names of the inputs it cannot do without.
     """
 
     n_exits: int
@@ -44,6 +45,7 @@ class MultiExitModel(nn.Module, ABC):
     feature_width: int
     heads: nn.ModuleList
     half_logits: bool = False
+    reads: tuple[str, ...] = ()
 
     @property
     def exit_layers(self) -> tuple[int, ...]:

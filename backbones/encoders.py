@@ -71,6 +71,7 @@ class HFEncoder(MultiExitModel):
             raise BackboneError(f"pooling '{pooling}' is unknown: choose mean or first.")
         config: Any = backbone.config
         self.n_exits = len(chosen)
+        self.reads = ("input_ids", "attention_mask") if family.reads == "text" else ("pixels",)
         self.n_outputs = n_outputs
         self.feature_width = int(config.hidden_size)
         self.backbone = backbone

@@ -29,6 +29,7 @@ class Cnn6(MultiExitModel):
     def __init__(self, n_outputs: int, *, width: int = 32) -> None:
         super().__init__()
         self.n_exits = 6
+        self.reads = ("pixels",)
         self.n_outputs = n_outputs
         self.feature_width = width
         self.stem = nn.Conv2d(1, width, kernel_size=3, padding=1)

@@ -189,17 +189,23 @@ class EarlyExitRunner:
             sample_ids: int64 [B]; 0..B-1 where none are given. Only policies that toss coins read them.
 
         Raises:
-            UserError: the inputs have different numbers of rows, lie on another device, or are too long.
+            UserError: the inputs are not what the network reads (see InputGuard).
+            BatchTooLargeError: the batch does not fit in memory.
         """
         rows = self._guard(inputs)
         ids = np.arange(rows) if sample_ids is None else sample_ids
         if len(ids) != rows:
             raise UserError(f"{len(ids)} sample ids were given for a batch of {rows}: give one for each row")
-        with torch.inference_mode():
-            if rows == 1 and self._single is not None:
-                exit_index, prediction, score = self._single(inputs, ids)
-                return LiveOutcome(np.array((exit_index,)), np.array((prediction,)), np.array((score,)))
-            return self._together(inputs, ids)
+        try:
+            with torch.inference_mode():
+                if rows == 1 and self._single is not None:
+                    exit_index, prediction, score = self._single(inputs, ids)
+                    return LiveOutcome(np.array((exit_index,)), np.array((prediction,)), np.array((score,)))
+                return self._together(inputs, ids)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise BatchTooLargeError(rows) from error
 
     def _together(self, inputs: Inputs, ids: Ints) -> LiveOutcome:
         """A batch of any size."""
@@ -218,6 +224,20 @@ class EarlyExitRunner:
         return walk.outcome
 
 
+class BatchTooLargeError(UserError, MemoryError):
+    """A batch that does not fit in memory."""
+
+    def __init__(self, rows: int) -> None:
+        advice = f"use batches of {rows // 2}" if rows > 1 else "use another device or a smaller network"
+        what = f"a batch of {rows}" if rows > 1 else "a single sample"
+        super().__init__(f"{what} does not fit in memory: {advice}")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory ran out; torch's allocators do it in several ways."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
 def compacted(model: MultiExitModel, state: State, staying: NDArray[np.bool_]) -> State:
     """Drop the rows that have left."""
     device = next(iter(state.values())).device
@@ -227,30 +247,47 @@ def compacted(model: MultiExitModel, state: State, staying: NDArray[np.bool_]) -
 class InputGuard:
     """Refuses batches that the network would stumble over, in a sentence and at the cost of a microsecond."""
 
-    __slots__ = ("_longest", "_weight")
+    __slots__ = ("_longest", "_reads", "_weight")
 
     def __init__(self, model: MultiExitModel) -> None:
         self._weight = next(model.heads.parameters())  # moves with the network
         self._longest: int | None = getattr(model, "max_length", None)
+        self._reads = model.reads
 
     def __call__(self, inputs: Inputs) -> int:
         """Return the number of rows B of a batch.
 
         Raises:
-            UserError: tensors of different numbers of rows, on another device than the network, or too long for it.
+            UserError: inputs that are missing, tensors of different numbers of rows or tokens, no row at all, on
+                another device than the network, or too long for it.
         """
+        for name in self._reads:
+            if name not in inputs:
+                raise UserError(
+                    f"the network reads {' and '.join(self._reads)}, but the batch has {', '.join(inputs) or 'nothing'}"
+                )
         rows = {len(tensor) for tensor in inputs.values()}
         if len(rows) != 1:
-            sizes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in inputs.items())
-            raise UserError(f"the inputs of a batch must have one number of rows, but are {sizes or 'empty'}")
-        first = next(iter(inputs.values()))
+            raise UserError(f"the inputs of a batch must have one number of rows, but are {_sizes(inputs)}")
+        first = inputs[self._reads[0]] if self._reads else next(iter(inputs.values()))
         if first.device != self._weight.device:
             raise UserError(
                 f"the inputs are on {first.device}, but the network is on {self._weight.device}: move one to the other"
             )
-        if self._longest is not None and first.shape[1] > self._longest:
-            raise UserError(
-                f"an input has {first.shape[1]} tokens, but the network takes at most {self._longest}: "
-                f"cut it with max_length={self._longest} when it is tokenised"
-            )
-        return rows.pop()
+        if self._longest is not None and first.ndim == 2:
+            if first.shape[1] > self._longest:
+                raise UserError(
+                    f"an input has {first.shape[1]} tokens, but the network takes at most {self._longest}: "
+                    f"cut it with max_length={self._longest} when it is tokenised"
+                )
+            for tensor in inputs.values():
+                if tensor.shape != first.shape:
+                    raise UserError(f"the inputs of a batch of texts must have one shape, but are {_sizes(inputs)}")
+        n_rows = rows.pop()
+        if n_rows == 0:
+            raise UserError("the batch is empty: give at least one sample")
+        return n_rows
+
+
+def _sizes(inputs: Inputs) -> str:
+    return ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in inputs.items()) or "empty"

@@ -178,3 +178,47 @@ def test_batches_that_cannot_run(chain):
     model.max_length = 4
     with pytest.raises(UserError, match="6 tokens, but the network takes at most 4"):
         EarlyExitRunner(model, parse_policy("final"))({"x": inputs_of(3)})
+
+
+def test_inputs_that_are_not_what_a_text_network_reads(chain):
+    model = chain()
+    model.reads, model.max_length = ("x", "mask"), 6
+    runner = EarlyExitRunner(model, parse_policy("final"))
+    assert len(runner({"x": inputs_of(3), "mask": inputs_of(3)}).exit_index) == 3
+    with pytest.raises(UserError, match="the network reads x and mask, but the batch has x, y"):
+        runner({"x": inputs_of(3), "y": inputs_of(3)})
+    with pytest.raises(UserError, match=r"must have one shape, but are x \[3, 6\], mask \[3, 5\]"):
+        runner({"x": inputs_of(3), "mask": inputs_of(3)[:, :5]})
+    with pytest.raises(UserError, match="the batch is empty: give at least one sample"):
+        runner({"x": inputs_of(0), "mask": inputs_of(0)})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+        MemoryError(),
+    ],
+)
+def test_a_batch_too_large_says_what_to_do(chain, monkeypatch, error):
+    def segment(exit_index, state):
+        raise error
+
+    model = chain()
+    monkeypatch.setattr(model, "segment", segment)
+    runner = EarlyExitRunner(model, parse_policy("final"))
+    with pytest.raises(UserError, match="a batch of 9 does not fit in memory: use batches of 4"):
+        runner({"x": inputs_of(9)})
+    with pytest.raises(UserError, match="a single sample does not fit in memory: use another device or a smaller"):
+        runner({"x": inputs_of(1)})
+
+
+def test_another_error_stays_what_it_is(chain, monkeypatch):
+    def segment(exit_index, state):
+        raise RuntimeError("shapes do not match")
+
+    model = chain()
+    monkeypatch.setattr(model, "segment", segment)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        EarlyExitRunner(model, parse_policy("final"))({"x": inputs_of(9)})
