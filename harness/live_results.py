@@ -19,8 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.cache.atomic import write_file
 from harness.errors import UserError
-from harness.live.rows import LiveRow
-from harness.live.server import ServerRow
+from harness.live.rows import LiveRow, ServerRow
 
 FOLDER = "live"
 SHOWN = "shown.json"
@@ -107,8 +106,8 @@ class BoundRow(_Strict):
         policy: canonical spec.
         bound_ms: largest 99th percentile.
         highest_per_s: None if no rate tried held it.
-        max_batch: see Batching.
-        timeout_ms: see Batching.
+        max_batch: see ``ServerRow``.
+        timeout_ms: see ``ServerRow``.
         duration_s: of every run.
     """
 

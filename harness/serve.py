@@ -16,7 +16,7 @@ from harness.live_results import BoundRow, SavedServerRow, save_server
 
 if TYPE_CHECKING:
     from harness.live.load import Server
-    from harness.live.server import ServerRow
+    from harness.live.rows import ServerRow
 
 _COLUMNS = ("policy", "rate/s", "achieved/s", "n", "lost", "p50 ms", "p90 ms", "p99 ms", "mean batch", "queue max",
             "queue growth/s", "mean exit", "disagree", "verdict")  # fmt: skip

@@ -14,12 +14,12 @@ from harness.errors import UserError
 from harness.live.agreement import Replayed
 from harness.live.environment import Environment, checked_device, record_environment
 from harness.live.protocol import Clock
+from harness.live.rows import ServerRow
 from harness.live.runner import EarlyExitRunner, LiveOutcome
 from harness.live.scenarios import LiveData, run_bare
 from harness.live.server import (
     Answer,
     Batching,
-    ServerRow,
     growth_per_s,
     judge_served,
     latency_of,

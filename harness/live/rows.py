@@ -10,6 +10,9 @@ Explanation = Literal["near-tie", "precision", "unexplained"]
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Where the distribution of the latency is kept."""
 
+GROWING = 0.02
+"""Growth of the queue, relative to the rate, from which on the worker does not keep up."""
+
 
 class Record(BaseModel):
     """Frozen, and an unknown key is an error."""
@@ -116,6 +119,51 @@ class LiveRow(Record):
     def predicted_over_measured(self) -> float | None:
         """Predicted mean time / measured mean time."""
         return None if self.predicted_ms is None else self.predicted_ms / self.latency_ms.mean
+
+
+class ServerRow(Record):
+    """One policy under one rate of requests.
+
+    Attributes:
+        policy: canonical spec; ``final`` is the bare network with its last head alone.
+        rate_per_s: of the arrival process.
+        achieved_per_s: answers a second, from the start to the last answer.
+        duration_s: how long requests arrived.
+        n: requests.
+        lost: requests that were not answered exactly once.
+        latency_ms: from arrival to completion.
+        mean_batch: mean size of the batches.
+        queue_max: most requests that waited or were worked on at an arrival.
+        queue_growth_per_s: slope of that number over time; clearly above 0 the worker does not keep up.
+        mean_exit: 1-based, over the requests.
+        disagreements: requests decided otherwise than in the replay.
+        max_batch: see ``server.Batching``.
+        timeout_ms: see ``server.Batching``.
+        verdict: whether the latencies are to be believed.
+        reason: why not.
+    """
+
+    policy: str
+    rate_per_s: float
+    achieved_per_s: float
+    duration_s: float
+    n: int
+    lost: int
+    latency_ms: Latency
+    mean_batch: float
+    queue_max: int
+    queue_growth_per_s: float
+    mean_exit: float
+    disagreements: int
+    max_batch: int
+    timeout_ms: float
+    verdict: Literal["VALID", "INVALID"]
+    reason: str
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the queue stays where it is."""
+        return self.queue_growth_per_s <= GROWING * self.rate_per_s
 
 
 class Disagreement(Record):

@@ -14,13 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.errors import UserError
 from harness.live.protocol import Clock, no_garbage_collection
-from harness.live.rows import Latency, Record
+from harness.live.rows import Latency, ServerRow
 from harness.live.verdict import BUSY_OFF_CPU
 from policies.table import Ints
 
@@ -28,8 +28,6 @@ Answer = Callable[[Ints], Ints]
 """Answers the requests [B] of these numbers and returns the numbers of those it answered."""
 ENOUGH = 100
 """Requests that a 99th percentile needs."""
-GROWING = 0.02
-"""Growth of the queue, relative to the rate, from which on the worker does not keep up."""
 _SPIN_NS = 200_000  # a sleep ends up to so late; the rest is waited awake
 
 
@@ -75,51 +73,6 @@ class Served(NamedTuple):
     def lost(self) -> int:
         """Requests that were not answered exactly once."""
         return int((self.answers != 1).sum())
-
-
-class ServerRow(Record):
-    """One policy under one rate of requests.
-
-    Attributes:
-        policy: canonical spec; ``final`` is the bare network with its last head alone.
-        rate_per_s: of the arrival process.
-        achieved_per_s: answers a second, from the start to the last answer.
-        duration_s: how long requests arrived.
-        n: requests.
-        lost: requests that were not answered exactly once.
-        latency_ms: from arrival to completion.
-        mean_batch: mean size of the batches.
-        queue_max: most requests that waited or were worked on at an arrival.
-        queue_growth_per_s: slope of that number over time; clearly above 0 the worker does not keep up.
-        mean_exit: 1-based, over the requests.
-        disagreements: requests decided otherwise than in the replay.
-        max_batch: see Batching.
-        timeout_ms: see Batching.
-        verdict: whether the latencies are to be believed.
-        reason: why not.
-    """
-
-    policy: str
-    rate_per_s: float
-    achieved_per_s: float
-    duration_s: float
-    n: int
-    lost: int
-    latency_ms: Latency
-    mean_batch: float
-    queue_max: int
-    queue_growth_per_s: float
-    mean_exit: float
-    disagreements: int
-    max_batch: int
-    timeout_ms: float
-    verdict: Literal["VALID", "INVALID"]
-    reason: str
-
-    @property
-    def keeps_up(self) -> bool:
-        """Whether the queue stays where it is."""
-        return self.queue_growth_per_s <= GROWING * self.rate_per_s
 
 
 def poisson_arrivals(rate_per_s: float, duration_s: float, *, seed: int = 0) -> Ints:

@@ -3,11 +3,10 @@ import pytest
 
 from harness.errors import UserError
 from harness.live.protocol import Clock
+from harness.live.rows import Latency, ServerRow
 from harness.live.server import (
     Batching,
-    Latency,
     Served,
-    ServerRow,
     growth_per_s,
     highest_rate,
     judge_served,

@@ -1,0 +1,146 @@
+"""The tables of what was measured: one sample at a time, throughput, the server scenario."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.report.display import DASH, interval, is_undefined, number, short_spec
+from harness.report.frame import records
+from harness.report.tables import Table
+
+_SPEEDUPS = (
+    "Speed-ups are ratios to the bare network with its last head, side by side: layers = exits / mean exit, MACs with "
+    "the heads, time with its 95 % interval from paired, interleaved rounds."
+)
+_PREDICTED = (
+    "Predicted: from the exits in the cache and the cost of every step, timed one by one before the run; "
+    "predicted / measured is 1 where nothing but the steps costs time."
+)
+_UNIQUE = "unique / repeated: time of unique inputs over repeated ones of equal shapes; above 1.1, something remembers."
+_OVERHEAD = "overhead: time of being asked at every exit and never leaving, over the bare network's."
+_SERVER = (
+    "Requests are a Poisson process, one worker answers in batches; latency runs from arrival to answer, waiting "
+    "included. Where the queue grows the worker does not keep up, and latency means nothing but the length of the run."
+)
+
+
+def live_table(live: pd.DataFrame) -> Table:
+    """Give the latency of one sample at a time, predicted and measured, with all three speed-ups."""
+    lines = [
+        {
+            "cell": row.cell,
+            "policy": short_spec(row.policy),
+            "timed": number(row.n_timed, 0),
+            "p50 ms": _ms(row.p50_ms),
+            "p90 ms": _ms(row.p90_ms),
+            "p99 ms": _ms(row.p99_ms),
+            "mean ms": _ms(row.mean_ms),
+            "predicted ms": _ms(row.predicted_ms),
+            "pred. / meas.": number(_ratio(row.predicted_ms, row.mean_ms), 2),
+            "layers ×": number(row.speedup_layers, 2),
+            "MACs ×": number(row.speedup_macs, 2),
+            "time × [95 %]": interval(row.speedup_time, row.speedup_time_low, row.speedup_time_high, 2),
+            "overhead %": number(row.overhead_percent, 1),
+            "unique / repeated": number(row.unique_over_repeated, 2),
+            "≠ replay": f"{number(row.disagreements, 0)}/{number(row.n, 0)}",
+            "note": _note(row),
+        }
+        for row in records(live)
+    ]
+    notes = (*_measured_on(live), _SPEEDUPS, _PREDICTED, _OVERHEAD, _UNIQUE)
+    return _table("live", "Latency of one sample, predicted and measured", live, lines, notes)
+
+
+def throughput_table(batches: pd.DataFrame) -> Table:
+    """Give the throughput at every batch size, of policies and of the network run as no policy does."""
+    lines = [
+        {
+            "cell": row.cell,
+            "policy": short_spec(row.policy),
+            "batch": number(row.batch_size, 0),
+            "samples/s": _ms(row.samples_per_s),
+            "predicted/s": _ms(row.predicted_per_s),
+            "layers ×": number(row.speedup_layers, 2),
+            "MACs ×": number(row.speedup_macs, 2),
+            "time × [95 %]": interval(row.speedup_time, row.speedup_time_low, row.speedup_time_high, 2),
+            "note": _note(row),
+        }
+        for row in records(batches)
+    ]
+    kinds = (
+        "final is the bare network with its last head; backbone alone has no head at all; all heads are evaluated "
+        "without stopping anywhere. Batches are sorted by length; rows that left are dropped."
+    )
+    return _table("throughput", "Throughput", batches, lines, (*_measured_on(batches), kinds, _SPEEDUPS))
+
+
+def server_table(server: pd.DataFrame) -> Table:
+    """Give the latency under load."""
+    lines = [
+        {
+            "cell": row.cell,
+            "policy": short_spec(row.policy),
+            "requests/s": _ms(row.rate_per_s),
+            "answers/s": _ms(row.achieved_per_s),
+            "requests": number(row.n, 0),
+            "lost": number(row.lost, 0),
+            "p50 ms": _ms(row.p50_ms),
+            "p90 ms": _ms(row.p90_ms),
+            "p99 ms": _ms(row.p99_ms),
+            "mean batch": number(row.mean_batch, 2),
+            "largest queue": number(row.queue_max, 0),
+            "queue growth/s": number(row.queue_growth_per_s, 1),
+            "mean exit": number(row.mean_exit, 2),
+            "≠ replay": f"{number(row.disagreements, 0)}/{number(row.n, 0)}",
+            "note": _note(row),
+        }
+        for row in records(server)
+    ]
+    return _table("server", "Latency under load", server, lines, (*_measured_on(server), _SERVER))
+
+
+def bounds_table(bounds: pd.DataFrame) -> Table:
+    """Give the highest rate that holds a latency bound, and how many times that of the final exit it is."""
+    final = bounds[bounds["policy_name"] == "final"].set_index(["cell", "bound_ms"])["highest_per_s"].to_dict()
+    lines = [
+        {
+            "cell": row.cell,
+            "policy": short_spec(row.policy),
+            "99th percentile at most (ms)": number(row.bound_ms, 1),
+            "highest rate (requests/s)": _ms(row.highest_per_s),
+            "final's ×": number(_ratio(row.highest_per_s, final.get((row.cell, row.bound_ms))), 2),
+        }
+        for row in records(bounds)
+    ]
+    note = "By bisection, a real run at every rate; a rate counts if the 99th percentile holds and the queue stays."
+    return _table("server_bounds", "Highest rate that holds a latency bound", bounds, lines, (note,))
+
+
+def _table(name: str, title: str, data: pd.DataFrame, lines: list[dict[str, str]], notes: tuple[str, ...]) -> Table:
+    columns = list(lines[0]) if lines else ["cell", "policy"]
+    return Table(name, title, data, pd.DataFrame(lines, columns=columns, dtype=object), notes=notes)
+
+
+def _ms(value: object) -> str:
+    """Three significant digits, plain."""
+    if is_undefined(value):
+        return DASH
+    shown = float(f"{float(value):.3g}")  # type: ignore[arg-type]
+    return f"{shown:.0f}" if abs(shown) >= 100 else f"{shown:g}"
+
+
+def _ratio(top: object, bottom: object) -> float | None:
+    if is_undefined(top) or is_undefined(bottom):
+        return None
+    return float(top) / float(bottom)  # type: ignore[arg-type]
+
+
+def _note(row: object) -> str:
+    if getattr(row, "verdict", "") == "INVALID":
+        return f"INVALID: {getattr(row, 'reason', '')}"
+    return str(getattr(row, "reason", ""))
+
+
+def _measured_on(frame: pd.DataFrame) -> tuple[str, ...]:
+    machines = sorted(set(frame["environment"]) - {""})
+    return (f"Measured on {'; '.join(machines)}.",) if machines else ()

@@ -1,0 +1,98 @@
+"""What was measured, as tables, figures and a section of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pandas as pd
+
+from harness.report.frame import headline_rows
+from harness.report.frame_live import LiveFrames
+from harness.report.groups import DPI, Drawn, drawn
+from harness.report.page import Section
+from harness.report.plot_live import latency_against_rate, latency_distributions, throughput, time_against_costs
+from harness.report.style import HIGHLIGHT
+from harness.report.tables import Table
+from harness.report.tables_live import bounds_table, live_table, server_table, throughput_table
+
+COSTS, LATENCY, THROUGHPUT, SERVER = "time_against_costs", "latency", "throughput", "latency_against_rate"
+_COSTS = (
+    "Every valid time of one sample: measured speed-up against the one by layers and the one by MACs (heads included). "
+    "On the line, what was saved in layers was saved in time."
+)
+_LATENCY = "Distribution of the latency of one sample: the final exit and policies at their chosen thresholds."
+_THROUGHPUT = (
+    "Throughput by batch size, batches sorted by length: the layers alone, with the last head, with all heads and "
+    "nobody asked, and stopped by policies; crosses are predictions."
+)
+_SERVER = (
+    "The server scenario: from arrival to answer under Poisson arrivals, 99th percentile (filled) and median (open). "
+    "Dashed: latency bounds, with the highest rate that holds them."
+)
+
+
+def live_tables(frames: LiveFrames) -> list[Table]:
+    """Give every table that has rows."""
+    found = [
+        (frames.live, live_table),
+        (frames.batches, throughput_table),
+        (frames.server, server_table),
+        (frames.bounds, bounds_table),
+    ]
+    return [make(frame) for frame, make in found if len(frame)]
+
+
+def live_figures(frames: LiveFrames, results: pd.DataFrame) -> list[Callable[[], Drawn]]:
+    """Give what draws each figure that has rows; the work is done where it is called.
+
+    Args:
+        frames: What was measured.
+        results: Rows of the results frame, which say what thresholds were chosen.
+    """
+    tasks: list[Callable[[], Drawn]] = []
+    timed = frames.live[(frames.live["verdict"] == "VALID") & (frames.live["policy_name"] != "final")]
+    if len(timed):
+        tasks.append(partial(draw_costs, frames.live))
+    shown = shown_latencies(frames.latency, results)
+    if len(shown):
+        tasks.append(partial(draw_latency, shown))
+    if len(frames.batches):
+        tasks.append(partial(draw_throughput, frames.batches))
+    if len(frames.server):
+        tasks.append(partial(draw_server, frames.server, frames.bounds))
+    return tasks
+
+
+def shown_latencies(latency: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Give the distributions of the final exit and of highlighted policies at their chosen thresholds."""
+    rows = headline_rows(results)
+    chosen = rows[rows["policy_name"].isin(("final", *HIGHLIGHT))].drop_duplicates(["cell", "policy_name"])
+    return latency.merge(chosen[["cell", "policy"]], on=["cell", "policy"])
+
+
+def draw_costs(live: pd.DataFrame) -> Drawn:
+    """Draw time against layers and MACs."""
+    return drawn(COSTS, time_against_costs(live)[0], _COSTS, dpi=DPI)
+
+
+def draw_latency(latency: pd.DataFrame) -> Drawn:
+    """Draw the distributions."""
+    return drawn(LATENCY, latency_distributions(latency)[0], _LATENCY, dpi=DPI)
+
+
+def draw_throughput(batches: pd.DataFrame) -> Drawn:
+    """Draw the throughput."""
+    return drawn(THROUGHPUT, throughput(batches)[0], _THROUGHPUT, dpi=DPI)
+
+
+def draw_server(server: pd.DataFrame, bounds: pd.DataFrame) -> Drawn:
+    """Draw the latency under load."""
+    return drawn(SERVER, latency_against_rate(server, bounds)[0], _SERVER, dpi=DPI)
+
+
+def live_sections(tables: list[Table], figures: Mapping[str, Drawn]) -> list[Section]:
+    """Give the section of the page, if anything was measured; the tables are in a folded one."""
+    shown = [figures[name].shown for name in (COSTS, LATENCY, THROUGHPUT, SERVER) if name in figures]
+    found = [Section("Measured", shown)] if shown else []
+    return [*found, Section("Measured, row by row", (), tables, folded=True)] if tables else found

@@ -1,0 +1,34 @@
+import pytest
+
+from harness.report.frame_live import check_live
+from harness.report.write_live import live_figures, live_sections, live_tables, shown_latencies
+from tests.harness.report.live import MAX_PROB, ROWS
+
+
+@pytest.fixture
+def measured():
+    return check_live(ROWS)
+
+
+def test_everything_measured_is_shown(measured, frames):
+    tables = live_tables(measured)
+    assert [table.name for table in tables] == ["live", "throughput", "server", "server_bounds"]
+    drawn = {one.name: one for one in (draw() for draw in live_figures(measured, frames.results))}
+    assert {"time_against_costs", "throughput", "latency_against_rate"} <= set(drawn)
+    figures, rows = live_sections(tables, drawn)
+    assert len(figures.figures) == len(drawn)
+    assert rows.folded
+    assert list(rows.tables) == tables
+
+
+def test_only_chosen_thresholds_have_their_distribution_drawn(measured, frames):
+    results = frames.results
+    chosen = results[(results["cell"] == "cnn6.digits.s0") & (results["policy_name"] == "max_prob")].iloc[[0]]
+    results = chosen.assign(policy=MAX_PROB)
+    assert set(shown_latencies(measured.latency, results)["policy"]) == {MAX_PROB}
+    assert not len(shown_latencies(measured.latency, results.assign(policy="max_prob(threshold=0.5)")))
+
+
+def test_nothing_measured_is_nothing_shown(frames):
+    empty = check_live(dict.fromkeys(ROWS, ()))
+    assert live_tables(empty) == live_figures(empty, frames.results) == live_sections([], {}) == []
