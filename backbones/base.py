@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from backbones.errors import BackboneError
 from backbones.samples import ImageSamples, Inputs, Samples
 
-__all__ = ["Inputs", "MultiExitModel", "RowReader", "State"]
+__all__ = ["Inputs", "MultiExitModel", "RowReader", "Segment", "State"]
 
 State = dict[str, Tensor]
 """What a partly evaluated batch carries from segment to segment: every tensor has one row a sample in dimension 0."""
 
+Segment = Callable[[int, State], State]
+"""From an exit and the state at the exit before to the state at this one."""
 RowReader = Callable[[int, State], list[float]]
 """From an exit and the state of a single sample to the logits [C] of that exit, as numbers."""
 
@@ -92,6 +94,18 @@ class MultiExitModel(nn.Module, ABC):
             return row
 
         return read
+
+    def compiled_segment(self) -> Segment:
+        """``segment`` whose layers go through torch.compile: one compilation for all that are built alike.
+
+        Shapes are dynamic; a single row is compiled apart. Logits move in their last bits.
+
+        Raises:
+            BackboneError: this network does not say which layers to compile.
+        """
+        raise BackboneError(
+            f"{type(self).__name__} has no compiled segments: run it without compiling, or define compiled_segment."
+        )
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B, L, C] of all exits."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.base import Inputs, MultiExitModel, RowReader, State
+from backbones.base import Inputs, MultiExitModel, RowReader, Segment, State
 from backbones.errors import BackboneError
 from backbones.families import Family, nothing_is_padded
 from backbones.heads import bound, linear_heads
@@ -121,8 +121,16 @@ class HFEncoder(MultiExitModel):
 
     def segment(self, exit_index: int, state: State) -> State:
         """The layers from the previous exit to this one."""
-        hidden = self.family.run(self.backbone, self._spans[exit_index], state["hidden"], state.get("mask"))
+        return self._through(self._spans[exit_index], state)
+
+    def _through(self, layers: Sequence[nn.Module], state: State) -> State:
+        hidden = self.family.run(self.backbone, layers, state["hidden"], state.get("mask"))
         return {**state, "hidden": hidden}
+
+    def compiled_segment(self) -> Segment:
+        """Every layer compiled by itself, so that layers of one shape share a compilation."""
+        spans: Any = [[torch.compile(layer, dynamic=True) for layer in span] for span in self._spans]
+        return lambda exit_index, state: self._through(spans[exit_index], state)
 
     def feature(self, exit_index: int, state: State) -> Tensor:
         """Mean over the tokens, or the first token [B, H]."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backbones.base import Inputs, MultiExitModel, RowReader, State
+from backbones.base import Inputs, MultiExitModel, RowReader, Segment, State
 from backbones.heads import bound, linear_heads
 
 SMALL_SIDE = 12
@@ -60,8 +60,7 @@ class Cnn6(MultiExitModel):
 
     def segment(self, exit_index: int, state: State) -> State:
         """One residual layer."""
-        hidden = state["hidden"]
-        return {"hidden": torch.relu_(hidden + self.layers[exit_index](hidden))}
+        return {"hidden": _residual(self.layers[exit_index], state["hidden"])}
 
     def feature(self, exit_index: int, state: State) -> Tensor:
         """Mean over positions [B, width]."""
@@ -72,6 +71,11 @@ class Cnn6(MultiExitModel):
         logits: Tensor = self.heads[exit_index](feature)
         return logits
 
+    def compiled_segment(self) -> Segment:
+        """Convolution, sum and relu as one; the two shapes of kernel are two compilations."""
+        run, layers = torch.compile(_residual, dynamic=True), list(self.layers)
+        return lambda exit_index, state: {"hidden": run(layers[exit_index], state["hidden"])}
+
     def row_reader(self) -> RowReader:
         """The same two steps with the heads looked up once."""
         heads, linear = bound(self.heads), functional.linear
@@ -81,3 +85,7 @@ class Cnn6(MultiExitModel):
             return row
 
         return read
+
+
+def _residual(layer: nn.Module, hidden: Tensor) -> Tensor:
+    return torch.relu_(hidden + layer(hidden))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from backbones.base import Inputs, MultiExitModel, State
 from harness.errors import UserError
+from harness.live.compiled import segments
 from harness.live.evidence import EvidenceReader
 from harness.live.single import OneSample
 from policies.base import ExitPolicy, decided
@@ -134,10 +135,16 @@ class EarlyExitRunner:
         >>> exit_index, prediction, score = runner(inputs)                             # doctest: +SKIP
     """
 
-    __slots__ = ("_drop_from", "_guard", "_model", "_policy", "_reader", "_single", "_stop")
+    __slots__ = ("_drop_from", "_guard", "_model", "_policy", "_reader", "_segment", "_single", "_stop")
 
     def __init__(
-        self, model: MultiExitModel, policy: ExitPolicy, *, stop: bool = True, drop_from: float = DROP_FROM
+        self,
+        model: MultiExitModel,
+        policy: ExitPolicy,
+        *,
+        stop: bool = True,
+        drop_from: float = DROP_FROM,
+        compiled: bool = False,
     ) -> None:
         """Bind a network and a policy that is ready to decide; the network is set to evaluation mode.
 
@@ -147,6 +154,7 @@ class EarlyExitRunner:
             stop: False asks the policy everywhere and never stops (see Walk).
             drop_from: in a batch, rows that left are dropped before the next segment once they are at least this share
                 of the rows carried; 0 drops them at once, 1 never. It changes the time, never a decision.
+            compiled: segments go through torch.compile (see harness.live.compiled).
 
         Raises:
             UserError: the policy sees labels, learns from sample to sample, or reads what a running network does not
@@ -174,7 +182,8 @@ class EarlyExitRunner:
         self._stop = stop
         self._drop_from = drop_from
         suits = OneSample.suits(policy, model.n_outputs)
-        self._single = OneSample(model, policy, stop=stop) if suits else None
+        self._segment = segments(self._model, compiled=compiled)
+        self._single = OneSample(model, policy, self._segment, stop=stop) if suits else None
 
     @property
     def policy(self) -> ExitPolicy:
@@ -213,7 +222,7 @@ class EarlyExitRunner:
         walk = Walk(self._policy, ids, n_outputs=model.n_outputs, stop=self._stop, drop_from=self._drop_from)
         state = model.embed(inputs)
         for exit_index in range(model.n_exits):
-            state = model.segment(exit_index, state)
+            state = self._segment(exit_index, state)
             feature = model.feature(exit_index, state)
             logits = model.head(exit_index, feature)
             staying = walk.look(read(exit_index, logits, feature, walk.sample_ids))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from backbones.base import Inputs, MultiExitModel, RowReader
+from backbones.base import Inputs, MultiExitModel, RowReader, Segment
 from harness.live.evidence import ROW_CLASSES, RowEvidence
 from policies.base import ExitPolicy, decided
 from policies.table import Ints
@@ -39,17 +39,18 @@ class OneSample:
     policy's fallback answer, if none does.
     """
 
-    __slots__ = ("_last", "_model", "_policy", "_read", "_releases", "_start", "_stop")
+    __slots__ = ("_last", "_model", "_policy", "_read", "_releases", "_segment", "_start", "_stop")
 
-    def __init__(self, model: MultiExitModel, policy: ExitPolicy, *, stop: bool) -> None:
+    def __init__(self, model: MultiExitModel, policy: ExitPolicy, segment: Segment, *, stop: bool) -> None:
         """Look everything up that does not depend on the sample.
 
         Args:
             model: with its weights loaded.
             policy: ready to decide; `OneSample.suits` it.
+            segment: the network's, compiled or not.
             stop: see ``EarlyExitRunner``.
         """
-        self._model, self._policy, self._stop = model, policy, stop
+        self._model, self._policy, self._segment, self._stop = model, policy, segment, stop
         self._read: RowReader = model.row_reader()
         self._last = model.n_exits - 1
         self._releases: list[Callable[[Any], Any]] = [
@@ -73,7 +74,7 @@ class OneSample:
             sample_ids: int64 [1].
         """
         model, policy, read, last, stop = self._model, self._policy, self._read, self._last, self._stop
-        segment, observe = model.segment, policy.observe
+        segment, observe = self._segment, policy.observe
         evidence = RowEvidence(policy, sample_ids, n_exits=last + 1, n_outputs=model.n_outputs)
         memory = self._start
         if not policy.takes_numbers:
