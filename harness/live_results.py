@@ -4,7 +4,7 @@
     <environment>-batches.json   throughput at several batch sizes
     <environment>-server.json    the server scenario
 
-Quantiles and ends of intervals are kept, with seven digits and a row a line; raw times stay in the folder of the run.
+Quantiles and ends of intervals are kept, with five digits and a row a line; raw times stay in the folder of the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from harness.live.rows import LiveRow, ServerRow
 
 FOLDER = "live"
 SHOWN = "shown.json"
-_DIGITS = 7
+_DIGITS = 5
+_COUNTED = ("layers", "macs")  # these are exact: two more digits
 
 
 class _Strict(BaseModel):
@@ -215,9 +216,9 @@ def _bound_key(row: BoundRow) -> tuple[str, str, float]:
 def _write(out: Path, document: LiveFile | BatchFile | ServerFile, ending: str) -> None:
     """Write a file, a row a line, and remember its environment as the one that ran last."""
     lines = []
-    for name, value in _rounded(document.model_dump(mode="json")).items():
+    for name, value in _rounded(document.model_dump(mode="json", exclude_defaults=True)).items():
         if isinstance(value, list):
-            rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in value)
+            rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False, separators=(',', ':'))}" for row in value)
             lines.append(f' "{name}": [\n{rows}\n ]' if rows else f' "{name}": []')
         else:
             lines.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
@@ -226,9 +227,9 @@ def _write(out: Path, document: LiveFile | BatchFile | ServerFile, ending: str) 
     write_file(out / FOLDER / SHOWN, [(json.dumps({"environment": document.environment}) + "\n").encode()])
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, digits: int = _DIGITS) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
+        return float(f"{value:.{digits}g}")
     if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
-    return [_rounded(part) for part in value] if isinstance(value, list) else value
+        return {name: _rounded(part, _DIGITS + 2 * (name in _COUNTED)) for name, part in value.items()}
+    return [_rounded(part, digits) for part in value] if isinstance(value, list) else value
