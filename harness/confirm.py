@@ -105,7 +105,8 @@ def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, de
     name, facts = environment_facts(report.environment)
     save_live(out, name, facts, [SavedRow(cell=cell.id, **row.model_dump()) for row in report.rows])
     if cell.seed in (0, None):
-        batched = _batched(able)
+        chosen = {s.outcome.spec for s in evaluation.scored if s.outcome is not None and s.placed.operating != "fixed"}
+        batched = _batched([o for o in able if o.spec in chosen] + able)
         rows = batch_rows(cell.id, report, {outcome.spec for outcome in batched})
         for size in BATCH_SIZES:
             console.say(f"live: {cell.id}, batches of {size}")
@@ -118,8 +119,8 @@ def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, de
 
 
 def _batched(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The final exit and one outcome each of the first two policies of ``BATCHED`` that were run."""
-    by_name = {outcome.policy.name: outcome for outcome in reversed(outcomes)}
+    """The final exit and the first outcome each of the first two policies of ``BATCHED`` that were run."""
+    by_name = {outcome.policy.name: outcome for outcome in reversed(outcomes)}  # the first one stays
     chosen = [by_name[name] for name in BATCHED if name in by_name][:2]
     return [by_name["final"], *chosen]
 

@@ -4,7 +4,7 @@
     <environment>-batches.json   throughput at several batch sizes
     <environment>-server.json    the server scenario
 
-Quantiles and ends of intervals are kept, with five digits and a row a line; raw times stay in the folder of the run.
+Quantiles and ends of intervals are kept, with five digits, a row a line; raw times stay in the folder of the run.
 """
 
 from __future__ import annotations
@@ -169,8 +169,9 @@ def _read(out: Path, environment: str | None, ending: str, kind: type[File]) -> 
     if not path.is_file():
         return None
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return kind.model_validate({name: _rows_of(value) for name, value in document.items()})
+    except (ValidationError, ValueError, AttributeError) as error:
         raise UserError(f"'{path}' is not a file of live results: restore it, or remove it and run again") from error
 
 
@@ -214,17 +215,49 @@ def _bound_key(row: BoundRow) -> tuple[str, str, float]:
 
 
 def _write(out: Path, document: LiveFile | BatchFile | ServerFile, ending: str) -> None:
-    """Write a file, a row a line, and remember its environment as the one that ran last."""
+    """Write a file, rows as a list of columns and a line a row, and remember its environment as the last that ran."""
     lines = []
-    for name, value in _rounded(document.model_dump(mode="json", exclude_defaults=True)).items():
+    for name, value in _rounded(document.model_dump(mode="json")).items():
         if isinstance(value, list):
-            rows = ",\n".join(f"  {json.dumps(row, ensure_ascii=False, separators=(',', ':'))}" for row in value)
-            lines.append(f' "{name}": [\n{rows}\n ]' if rows else f' "{name}": []')
+            flat = [_flat(row) for row in value]
+            columns = list(flat[0]) if flat else []
+            values = ",\n".join("  " + _json([row[column] for column in columns]) for row in flat)
+            lines.append(f'"{name}": {{"columns": {_json(columns)}, "values": [\n{values}\n]}}')
         else:
-            lines.append(f" {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+            lines.append(f'"{name}": {_json(value)}')
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     write_file(out / FOLDER / f"{document.environment}{ending}.json", [text.encode()])
     write_file(out / FOLDER / SHOWN, [(json.dumps({"environment": document.environment}) + "\n").encode()])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Give the parts of a nested record dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        parts = value.items() if isinstance(value, dict) else ()
+        found |= {f"{name}.{part}": number for part, number in parts} or {name: value}
+    return found
+
+
+def _rows_of(value: Any) -> Any:
+    """Turn columns and values back into rows; anything else, rows of older versions too, is left as it is."""
+    if not isinstance(value, dict) or set(value) != {"columns", "values"}:
+        return value
+    rows = []
+    for values in value["values"]:
+        row: dict[str, Any] = {}
+        for column, number in zip(value["columns"], values, strict=True):
+            name, _, part = column.partition(".")
+            if part:
+                row.setdefault(name, {})[part] = number
+            else:
+                row[name] = number
+        rows.append(row)
+    return rows
 
 
 def _rounded(value: Any, digits: int = _DIGITS) -> Any:
