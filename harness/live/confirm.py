@@ -160,8 +160,10 @@ class Run:
     def step_costs(self, clock: Clock | None) -> dict[str, StepCosts]:
         """What every step of every policy costs."""
         policies: dict[str, ExitPolicy | None] = {BARE: None, **self.policies}
+        lengths = [self.batches.shape(item)[1] for item in range(len(self.batches))]
+        probe = Probe(self.batches.rows, lengths, self.batches.read)
         with self.precision():
-            return step_costs(self.model, policies, Probe(self.batches.rows, self.batches.read), clock=clock)
+            return step_costs(self.model, policies, probe, clock=clock)
 
     @property
     def _synchronise(self) -> Callable[[], None] | None:

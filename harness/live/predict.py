@@ -31,11 +31,11 @@ from harness.live.scenarios import run_bare
 from policies.base import ExitPolicy
 from policies.table import Floats, Ints
 
-BATCHES = 6
+BATCHES = 12
 """Batches that the steps are timed on, spread over all lengths."""
 PASSES = 3
 """How often; the median of a step's times counts, so that one disturbance does not."""
-SECONDS = 4.0
+SECONDS = 6.0
 """No batch is begun after so many seconds."""
 
 
@@ -58,9 +58,10 @@ class StepCosts(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """How to reach the batches of a run: their rows, and their inputs on the device."""
+    """How to reach the batches of a run: their rows, how long each is, and their inputs on the device."""
 
     rows: Sequence[NDArray[np.int64]]
+    lengths: Sequence[int]
     read: Callable[[NDArray[np.int64]], Inputs]
 
 
@@ -86,9 +87,8 @@ def step_costs(
     """
     now = (clock or Clock()).wall_ns
     largest = max(map(len, probe.rows))
-    counts, whole = row_counts(largest), [rows for rows in probe.rows if len(rows) == largest]
-    chosen = np.unique(np.linspace(0, len(whole) - 1, BATCHES).round().astype(int)).tolist()
-    batches = [probe.read(whole[item]) for item in chosen]
+    counts = row_counts(largest)
+    batches = [probe.read(probe.rows[item]) for item in _spread(probe, largest)]
     shape = (PASSES, len(policies), len(counts), len(batches), 2 * model.n_exits + 2)
     spent, start, done = np.full(shape, np.nan), now(), 0
     with no_garbage_collection(), _stamped(model, now) as stamps:
@@ -105,6 +105,14 @@ def step_costs(
             if now() - start > SECONDS * 1e9:
                 break
     return _costs(spent[:, :, :, :done] / 1e6, list(policies), counts, model.n_exits)
+
+
+def _spread(probe: Probe, largest: int) -> list[int]:
+    """Choose whole batches: of all of them by length, the middle one of each of ``BATCHES`` equal parts."""
+    whole = [item for item, rows in enumerate(probe.rows) if len(rows) == largest]
+    whole.sort(key=lambda item: probe.lengths[item])
+    n = min(BATCHES, len(whole))
+    return [whole[(2 * part + 1) * len(whole) // (2 * n)] for part in range(n)]
 
 
 def _runner(model: MultiExitModel, policy: ExitPolicy | None) -> Callable[[Inputs], object]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.live.predict import Probe, StepCosts, predict_ms, row_counts, step_costs
+from harness.live.predict import BATCHES, Probe, StepCosts, _spread, predict_ms, row_counts, step_costs
 from harness.live.protocol import Clock
 from policies.spec import parse_policy
 
@@ -81,7 +81,7 @@ def test_steps_are_timed_where_they_happen(chain, monkeypatch, batch_size):
     clock = Clock(lambda: model.n_segments * MS + spent[0], lambda: 0)
     x = inputs_of(10)
     rows = [np.arange(start, min(start + batch_size, 10)) for start in range(0, 10, batch_size)]
-    probe = Probe(rows, lambda part: {"x": x[torch.from_numpy(part)]})
+    probe = Probe(rows, [0] * len(rows), lambda part: {"x": x[torch.from_numpy(part)]})
     policies = {"final": None, "max_prob(threshold=0.6)": parse_policy("max_prob(threshold=0.6)")}
     found = step_costs(model, policies, probe, clock=clock)
     counts = row_counts(batch_size)
@@ -92,3 +92,16 @@ def test_steps_are_timed_where_they_happen(chain, monkeypatch, batch_size):
         assert found[name].take == pytest.approx(5)
     assert found["final"].looks.tolist() == [[0, 0, 2]] * len(counts)
     assert found["max_prob(threshold=0.6)"].looks == pytest.approx(2)
+
+
+def test_steps_are_timed_on_batches_of_all_lengths():
+    rng = np.random.default_rng(0)
+    rows = [np.arange(4)] * 240 + [np.arange(2)]
+    lengths = rng.integers(5, 100, 241).tolist()
+    chosen = _spread(Probe(rows, lengths, dict), 4)
+    assert len(chosen) == BATCHES
+    assert 240 not in chosen  # not a whole batch
+    found = [lengths[item] for item in chosen]
+    assert found == sorted(found)
+    assert np.mean(found) == pytest.approx(np.mean(lengths[:240]), rel=0.02)
+    assert _spread(Probe(rows[:2], [9, 3], dict), 4) == [1, 0]
