@@ -15,6 +15,7 @@ from harness.claims import examine, load_claims
 from harness.evaluate import Evaluation
 from harness.frames import Frames, Measured
 from harness.leak import Leak, leaks_of
+from harness.papers import PaperPart, paper_part
 from harness.statistics.area import hypervolume, mean_gain
 from harness.statistics.bootstrap import seed_of
 from harness.statistics.effects import Effect, minimum_detectable_effect
@@ -88,10 +89,11 @@ class CellTask(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """One cell, worked out: the rows of its tables and plots, and its part of the studies."""
+    """One cell, worked out: the rows of its tables and plots, and its part of the studies and of papers' tables."""
 
     frames: Frames
     part: Part
+    paper: PaperPart
 
 
 def work_out(task: CellTask) -> Worked:
@@ -103,7 +105,7 @@ def work_out(task: CellTask) -> Worked:
     subject = open_subject(task.entry, task.known)
     frames = Frames()
     frames.add(task.entry.cell, subject.evaluation, task.measured)
-    return Worked(frames, part_of(subject))
+    return Worked(frames, part_of(subject), paper_part(subject))
 
 
 def part_of(subject: Subject) -> Part:
