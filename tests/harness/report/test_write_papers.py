@@ -1,0 +1,51 @@
+import pytest
+
+from harness.report.frame_papers import check_papers
+from harness.report.groups import Group
+from harness.report.tables_recipes import recipe_verdicts_table
+from harness.report.write_papers import paper_figures, paper_sections, paper_tables, with_paper_figures
+from tests.harness.report.papers import NOTHING, ROWS
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return {one.name: one for one in (draw() for draw in paper_figures(check_papers(ROWS)))}
+
+
+def test_two_figures_a_group_one_of_a_regression_and_two_of_the_study(figures):
+    assert sorted(figures) == [
+        "overthinking_a.sts", "overthinking_a.x", "recipes_differences", "recipes_exits", "reliability_a.x",
+    ]  # fmt: skip
+    for figure in figures.values():
+        assert figure.png.startswith(b"\x89PNG")
+        assert figure.pdf.startswith(b"%PDF")
+        assert len(figure.shown.caption) > 80
+
+
+def test_the_same_rows_give_the_same_bytes(figures):
+    again = {one.name: one for one in (draw() for draw in paper_figures(check_papers(ROWS)))}
+    assert all(again[name] == figure for name, figure in figures.items())
+
+
+def test_groups_show_what_their_exits_know(figures):
+    table = recipe_verdicts_table(check_papers(ROWS).recipe_verdicts)
+    shown = with_paper_figures([Group("a.x", table, []), Group("b.y", table, [])], figures)
+    assert [figure.name for figure in shown[0].figures] == ["overthinking_a.x", "reliability_a.x"]
+    assert shown[1].figures == []
+
+
+def test_sections_of_the_page(figures):
+    tables = paper_tables(check_papers(ROWS))
+    sections = {section.title: section for section in paper_sections(tables, figures)}
+    assert list(sections) == ["Networks by task", "Recipes of training", "Published numbers"]
+    assert len(sections["Recipes of training"].figures) == 2
+    assert [table.name for table in sections["Recipes of training"].tables] == [
+        "recipes", "recipe_exits", "recipe_verdicts",
+    ]  # fmt: skip
+    assert sections["Published numbers"].folded
+
+
+def test_nothing_is_nothing():
+    frames = check_papers(NOTHING)
+    assert paper_tables(frames) == {}
+    assert paper_figures(frames) == []
