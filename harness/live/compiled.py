@@ -1,8 +1,8 @@
 """Segments through torch.compile where this machine can, as they are where it cannot.
 
 Compiling takes seconds, is stable over lengths and batch sizes and moves logits in their last bits. On a CPU it gained
-a few per cent in batches and lost as much on single samples (``tests/benchmarks/test_live_overhead.py`` prints both),
-so it is off unless asked for.
+about 5 % in batches of 32 and nothing certain on single samples (``tests/benchmarks/test_live_overhead.py`` prints
+both), so it is off unless asked for.
 """
 
 from __future__ import annotations
