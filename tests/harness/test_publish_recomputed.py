@@ -1,0 +1,115 @@
+"""The printed tables against the caches: read, answered and counted here in plain numpy, without our own metrics."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+RESULTS = Path(os.environ.get("HARNESS_RESULTS", Path(__file__).parents[2] / "results"))
+CELLS = sorted(path.parent.name for path in RESULTS.glob("caches/*/manifest.json"))
+DASH = "–"
+STALE = "the tables are not those of the caches: run  python -m harness report"
+
+
+def metric_of(name: str, answers: np.ndarray, labels: np.ndarray) -> float:
+    if name == "accuracy":
+        return float(np.mean(answers == labels))
+    if name == "pearson":
+        return float(np.corrcoef(answers, labels)[0, 1])
+    right, wrong = answers == labels, answers != labels
+    tp, tn = np.sum(right & (answers == 1)), np.sum(right & (answers == 0))
+    fp, fn = np.sum(wrong & (answers == 1)), np.sum(wrong & (answers == 0))
+    if name == "f1":
+        return float(2 * tp / (2 * tp + fp + fn))
+    assert name == "matthews"
+    below = np.sqrt(float(tp + fp) * float(tp + fn) * float(tn + fp) * float(tn + fn))
+    return float(tp * tn - fp * fn) / below if below else float("nan")
+
+
+def recomputed(cell: str) -> tuple[str, list[float]]:
+    folder = RESULTS / "caches" / cell
+    metric = json.loads((folder / "manifest.json").read_text())["facts"]["metric"]
+    table = load_file(folder / "test.safetensors")
+    logits, labels = table["logits"].astype(np.float32), table["labels"]
+    answers = logits[:, :, 0].astype(np.float64) if logits.shape[2] == 1 else np.argmax(logits, axis=2)
+    return metric, [metric_of(metric, answers[:, i], labels) for i in range(logits.shape[1])]
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, tuple[str, list[float]]]:
+    return {cell: recomputed(cell) for cell in CELLS}
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    with (RESULTS / "tables" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def printed_rows(name: str) -> list[list[str]]:
+    lines = (RESULTS / "tables" / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    table = [line for line in lines if line.startswith("|")][2:]
+    return [[cell.strip().replace("**", "").replace("`", "") for cell in line.strip("|").split("|")] for line in table]
+
+
+def shown(value: float) -> str:
+    """As the tables print it: hundredths with one decimal."""
+    return DASH if np.isnan(value) else f"{round(100 * value, 1) + 0.0:.1f}"
+
+
+def test_every_exit_of_every_cell(expected: dict[str, tuple[str, list[float]]]) -> None:
+    written = {(row["cell"], int(row["exit"])): row for row in rows_of("exits")}
+    printed = {(cell, int(exit_)): value for cell, exit_, _, value, *_ in printed_rows("exits")}
+    wanted = {(cell, i + 1) for cell, (_, values) in expected.items() for i in range(len(values))}
+    assert wanted == set(written) == set(printed), STALE
+    for cell, (metric, values) in expected.items():
+        for i, value in enumerate(values):
+            row = written[cell, i + 1]
+            assert row["metric"] == metric
+            assert float(row["value"] or "nan") == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), (cell, i + 1)
+            assert printed[cell, i + 1].split(" [")[0] == shown(value), (cell, i + 1)
+
+
+def test_the_final_exit_in_the_table_of_all_rows(expected: dict[str, tuple[str, list[float]]]) -> None:
+    written = {r["cell"]: r for r in rows_of("summary") if r["policy"] == "final" and r["status"] == "ok"}
+    assert set(expected) <= set(written), STALE
+    for cell, (_, values) in expected.items():
+        assert float(written[cell]["value"]) == pytest.approx(values[-1], rel=1e-9), cell
+
+
+def test_the_full_network_in_the_tables_by_network(expected: dict[str, tuple[str, list[float]]]) -> None:
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for cell, (_, values) in expected.items():
+        backbone, dataset, _ = cell.rsplit(".", 2)
+        if len(values) > 1:
+            groups[backbone, dataset].append(values[-1])
+    files = sorted(path.stem for path in (RESULTS / "tables").glob("backbone_*.csv"))
+    assert files == sorted({f"backbone_{backbone}" for backbone, _ in groups}), STALE
+    for name in files:
+        full = {r["dataset"]: float(r["value"]) for r in rows_of(name) if r["point"] == "full"}
+        header = next(
+            line for line in (RESULTS / "tables" / f"{name}.md").read_text().splitlines() if "| policy |" in line
+        )
+        titles = [cell.strip() for cell in header.strip("|").split("|")]
+        first = dict(zip(titles, printed_rows(name)[0], strict=True))
+        printed = {title.partition(":")[0]: cell for title, cell in first.items() if ":" in title}
+        for dataset, value in full.items():
+            mean = float(np.mean(groups[name.removeprefix("backbone_"), dataset]))
+            assert value == pytest.approx(mean, rel=1e-9), (name, dataset)
+            assert printed[dataset].split(" [")[0] == shown(mean), (name, dataset)
+
+
+def test_every_exit_by_recipe(expected: dict[str, tuple[str, list[float]]]) -> None:
+    if not (RESULTS / "tables" / "recipe_exits.csv").exists():
+        assert not any(cell.endswith("-single.mrpc.s0") for cell in CELLS)
+        return
+    known = {round(value, 9) for _, values in expected.values() for value in values}
+    for row in rows_of("recipe_exits"):
+        if row["n_seeds"] == "1":
+            assert round(float(row["value"]), 9) in known, row
