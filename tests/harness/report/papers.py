@@ -12,7 +12,8 @@ def point(backbone, dataset, policy, at, value, speedup, **changes):
         "spec": policy, "point": at, "causal": policy != "oracle", "n": 100, "n_seeds": 1, "n_exits": 4,
         "value": value, "low": value - 0.05, "high": value + 0.05, "value_sd": NAN,
         "delta": NAN if full else value - 0.9, "delta_low": NAN if full else value - 0.92,
-        "delta_high": NAN if full else value - 0.88, "speedup": speedup, "speedup_low": speedup, "speedup_high": speedup,
+        "delta_high": NAN if full else value - 0.88, "speedup": speedup,
+        "speedup_low": speedup, "speedup_high": speedup,
         "p_value": NAN if full else 0.01, "p_holm": NAN if full else 0.04, "mark": "" if full else "~",
     } | changes  # fmt: skip
 
@@ -24,7 +25,8 @@ def beside(line, method, published, **changes):
         "published_change": 1.5, "is_difference": False, "published_speedup": "1.57x", "published_ratio": 1.57,
         "speedup_of": "layers", "speedup_definition": "L / mean exit", "our_backbone": "small",
         "our_metric": "accuracy", "our_point": "1.5x", "n_seeds": 3, "our_value": 0.6,
-        "our_low": 0.5, "our_high": 0.7, "our_delta": 0.01, "our_delta_low": -0.02, "our_delta_high": 0.04, "our_speedup": 1.5, "differs": "backbone, protocol",
+        "our_low": 0.5, "our_high": 0.7, "our_delta": 0.01,
+        "our_delta_low": -0.02, "our_delta_high": 0.04, "our_speedup": 1.5, "differs": "backbone, protocol",
         "source": "a README", "file": "f.csv", "line": line,
     } | changes  # fmt: skip
 
