@@ -16,7 +16,7 @@ from backbones.base import MultiExitModel
 from harness.errors import UserError
 from harness.live.agreement import Replayed
 from harness.live.environment import checked_device, checked_dtype, record_environment
-from harness.live.predict import Probe, StepCosts, step_costs
+from harness.live.predict import Probe, StepCosts, mean_costs, step_costs
 from harness.live.protocol import Clock, Entrant, Plan, Timings, measure
 from harness.live.repeats import unique_over_repeated
 from harness.live.runner import EarlyExitRunner
@@ -101,8 +101,9 @@ def run_live(
             run = Run(model, data, policies, options, device, dtype)
             try:
                 unique = run.unique_over_repeated(clock)
-                costs = run.step_costs(clock)
+                before = run.step_costs(clock)
                 timings = run.measure(clock)
+                costs = mean_costs(before, run.step_costs(clock))
                 run.decide_the_rest()
                 break
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:

@@ -6,8 +6,8 @@ over the exits that somebody reaches, and with take only where rows are dropped 
 
 n rows enter and c_i of them are carried to exit i, which follows from the exits in the cache. ``begin`` is everything
 before the first segment, the embedding included; ``look_i`` is pooling, head, evidence and the policy's own arithmetic;
-``take`` drops the rows that have left. The steps are timed one by one in a short pass over a few batches of all lengths
-in which nobody leaves, at several numbers of rows with straight lines in between.
+``take`` drops the rows that have left. The steps are timed one by one in short passes before and after the run, over a
+few batches of all lengths in which nobody leaves, at several numbers of rows with straight lines in between.
 
 On an accelerator the steps are not waited for one by one: a look ends on the host anyway, and takes over what its
 segment has left running, so their sum is right.
@@ -32,11 +32,11 @@ from policies.base import ExitPolicy
 from policies.table import Floats, Ints
 
 BATCHES = 12
-"""Batches that the steps are timed on, spread over all lengths."""
+"""Batches at most that the steps are timed on, spread over all lengths."""
 PASSES = 3
-"""How often; the median of a step's times counts, so that one disturbance does not."""
-SECONDS = 6.0
-"""No batch is begun after so many seconds."""
+"""How often."""
+SECONDS = 3.0
+"""About how long that may take: fewer batches are timed where they are large or the policies many."""
 
 
 class StepCosts(NamedTuple):
@@ -86,32 +86,37 @@ def step_costs(
         clock: the real one by default.
     """
     now = (clock or Clock()).wall_ns
-    largest = max(map(len, probe.rows))
-    counts = row_counts(largest)
-    batches = [probe.read(probe.rows[item]) for item in _spread(probe, largest)]
-    shape = (PASSES, len(policies), len(counts), len(batches), 2 * model.n_exits + 2)
-    spent, start, done = np.full(shape, np.nan), now(), 0
+    counts = row_counts(max(map(len, probe.rows)))
+    (middle,) = _spread(probe, 1)
     with no_garbage_collection(), _stamped(model, now) as stamps:
         runs = [_runner(model, policy) for policy in policies.values()]
-        for b in np.random.default_rng(0).permutation(len(batches)).tolist():  # whatever the limit leaves is no choice
-            for pass_ in range(-1 if done == 0 else 0, PASSES):  # the first warms up
-                for g, count in enumerate(counts.tolist()):
-                    inputs = {name: tensor[:count] for name, tensor in batches[b].items()}
-                    for p, run in enumerate(runs):
-                        times = _walk(model, partial(run, inputs), inputs, now, stamps)
-                        if pass_ >= 0:
-                            spent[pass_, p, g, done] = times
-            done += 1
-            if now() - start > SECONDS * 1e9:
-                break
-    return _costs(spent[:, :, :, :done] / 1e6, list(policies), counts, model.n_exits)
+
+        def walk(item: int, run: Callable[[Inputs], object], count: int) -> Floats:
+            inputs = {name: tensor[:count] for name, tensor in loaded[item].items()}
+            return _walk(model, partial(run, inputs), inputs, now, stamps)
+
+        loaded = {middle: probe.read(probe.rows[middle])}
+        start = now()
+        for run in runs:  # warms up, and says how many batches there is time for
+            for count in counts.tolist():
+                walk(middle, run, count)
+        n_batches = int(SECONDS * 1e9 / max(1, now() - start) / PASSES)
+        items = _spread(probe, max(1, min(BATCHES, n_batches)))
+        loaded = {item: probe.read(probe.rows[item]) for item in items}
+        # another batch each time, as in use: what runs twice on one input finds the caches filled
+        ms = [
+            [[[walk(item, run, count) for item in items] for count in counts.tolist()] for run in runs]
+            for _ in range(PASSES)
+        ]
+    return _costs(np.array(ms) / 1e6, list(policies), counts, model.n_exits)
 
 
-def _spread(probe: Probe, largest: int) -> list[int]:
-    """Choose whole batches: of all of them by length, the middle one of each of ``BATCHES`` equal parts."""
+def _spread(probe: Probe, n: int) -> list[int]:
+    """Choose n whole batches: of all of them by length, the middle one of each of n equal parts."""
+    largest = max(map(len, probe.rows))
     whole = [item for item, rows in enumerate(probe.rows) if len(rows) == largest]
     whole.sort(key=lambda item: probe.lengths[item])
-    n = min(BATCHES, len(whole))
+    n = min(n, len(whole))
     return [whole[(2 * part + 1) * len(whole) // (2 * n)] for part in range(n)]
 
 
@@ -161,14 +166,25 @@ def _stamped(model: MultiExitModel, now: Callable[[], int]) -> Iterator[list[int
 
 
 def _costs(ms: Floats, names: list[str], counts: Ints, n_exits: int) -> dict[str, StepCosts]:
-    """From ms [passes, policies, counts, batches, steps] to costs; what does not depend on the policy is pooled."""
-    typical = np.median(ms, axis=0)  # [policies, counts, batches, steps]
-    shared = np.mean(np.median(ms, axis=(0, 1)), axis=1)  # [counts, steps]
-    own = np.mean(typical, axis=2)  # [policies, counts, steps]
+    """From ms [passes, policies, counts, batches, steps] to costs.
+
+    What does not depend on the policy is pooled, and its mean is taken: a mean is predicted, with the disturbances that
+    every run has. A single look is short and timed a few times only, so there the median of the passes counts.
+    """
+    shared = ms.mean(axis=(0, 1, 3))  # [counts, steps]
+    own = np.median(ms, axis=0).mean(axis=2)  # [policies, counts, steps]
     steps = 1 + np.arange(n_exits) * 2
     return {
         name: StepCosts(counts, shared[:, 0], shared[:, steps], own[p][:, steps + 1], shared[:, -1])
         for p, name in enumerate(names)
+    }
+
+
+def mean_costs(before: Mapping[str, StepCosts], after: Mapping[str, StepCosts]) -> dict[str, StepCosts]:
+    """Average what steps cost before and after a run: a machine that gets slower on the way is met in the middle."""
+    return {
+        name: StepCosts(one.rows, *((a + b) / 2 for a, b in zip(one[1:], after[name][1:], strict=True)))
+        for name, one in before.items()
     }
 
 

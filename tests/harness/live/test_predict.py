@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.live.predict import BATCHES, Probe, StepCosts, _spread, predict_ms, row_counts, step_costs
+from harness.live.predict import Probe, StepCosts, _spread, mean_costs, predict_ms, row_counts, step_costs
 from harness.live.protocol import Clock
 from policies.spec import parse_policy
 
@@ -98,10 +98,18 @@ def test_steps_are_timed_on_batches_of_all_lengths():
     rng = np.random.default_rng(0)
     rows = [np.arange(4)] * 240 + [np.arange(2)]
     lengths = rng.integers(5, 100, 241).tolist()
-    chosen = _spread(Probe(rows, lengths, dict), 4)
-    assert len(chosen) == BATCHES
+    chosen = _spread(Probe(rows, lengths, dict), 12)
+    assert len(chosen) == 12
     assert 240 not in chosen  # not a whole batch
     found = [lengths[item] for item in chosen]
     assert found == sorted(found)
     assert np.mean(found) == pytest.approx(np.mean(lengths[:240]), rel=0.02)
-    assert _spread(Probe(rows[:2], [9, 3], dict), 4) == [1, 0]
+    assert _spread(Probe(rows[:2], [9, 3], dict), 12) == [1, 0]
+
+
+def test_a_machine_that_gets_slower_is_met_in_the_middle():
+    found = mean_costs({"a": costs()}, {"a": costs(begin=(3.0, 4.0), look=(1.5, 2.0))})["a"]
+    assert found.rows.tolist() == [1, 4]
+    assert found.begin.tolist() == [2, 3]
+    assert found.looks[:, 0].tolist() == [1, 1.5]
+    assert found.segments[:, 0].tolist() == [10, 40]
