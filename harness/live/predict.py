@@ -168,14 +168,16 @@ def _stamped(model: MultiExitModel, now: Callable[[], int]) -> Iterator[list[int
 def _costs(ms: Floats, names: list[str], counts: Ints, n_exits: int) -> dict[str, StepCosts]:
     """From ms [passes, policies, counts, batches, steps] to costs.
 
-    What does not depend on the policy is pooled, and its mean is taken: a mean is predicted, with the disturbances that
-    every run has. A single look is short and timed a few times only, so there the median of the passes counts.
+    Segments do not depend on the policy, so all their times of a batch are pooled; a tenth at either end, where the
+    disturbances are, is left out of the mean. What a policy adds is short and timed a few times: the median counts.
     """
-    shared = ms.mean(axis=(0, 1, 3))  # [counts, steps]
+    pooled = np.sort(ms.reshape(-1, *ms.shape[2:]), axis=0)
+    cut = len(pooled) // 10
+    shared = pooled[cut : len(pooled) - cut].mean(axis=(0, 2))  # [counts, steps]
     own = np.median(ms, axis=0).mean(axis=2)  # [policies, counts, steps]
     steps = 1 + np.arange(n_exits) * 2
     return {
-        name: StepCosts(counts, shared[:, 0], shared[:, steps], own[p][:, steps + 1], shared[:, -1])
+        name: StepCosts(counts, own[p][:, 0], shared[:, steps], own[p][:, steps + 1], shared[:, -1])
         for p, name in enumerate(names)
     }
 
