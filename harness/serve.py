@@ -149,6 +149,6 @@ def _bounds(
                 duration_s=options.duration_s,
             )
         )
-        text = "no rate tried" if best is None else f"{best:.4g} requests/s"
-        console.say(f"serve: {name} holds {bound_ms:g} ms (99th percentile) up to {text}")
+        text = "at none of the rates tried" if best is None else f"up to {best:.4g} requests/s"
+        console.say(f"serve: {name} holds {bound_ms:g} ms (99th percentile) {text}")
     return rows, bounds
