@@ -108,7 +108,11 @@ def step_costs(
             [[[walk(item, run, count) for item in items] for count in counts.tolist()] for run in runs]
             for _ in range(PASSES)
         ]
-    return _costs(np.array(ms) / 1e6, list(policies), counts, model.n_exits)
+    times, bare = np.array(ms) / 1e6, np.array([policy is None for policy in policies.values()])
+    segments = {alone: _segments(times[:, bare == alone]) for alone in set(bare.tolist())}
+    return {
+        name: _costs(times[:, p], segments[bool(bare[p])], counts, model.n_exits) for p, name in enumerate(policies)
+    }
 
 
 def _spread(probe: Probe, n: int) -> list[int]:
@@ -165,21 +169,23 @@ def _stamped(model: MultiExitModel, now: Callable[[], int]) -> Iterator[list[int
             attributes["segment"] = before
 
 
-def _costs(ms: Floats, names: list[str], counts: Ints, n_exits: int) -> dict[str, StepCosts]:
-    """From ms [passes, policies, counts, batches, steps] to costs.
+def _segments(ms: Floats) -> Floats:
+    """Pool the times [passes, policies, counts, batches, steps] of runs alike to the mean of each step [counts, steps].
 
-    Segments do not depend on the policy, so all their times of a batch are pooled; a tenth at either end, where the
-    disturbances are, is left out of the mean. What a policy adds is short and timed a few times: the median counts.
+    A segment does not depend on the policy, only on whether anybody looks in between, which cools the caches; so all
+    times of a batch count, but for a tenth at either end, where the disturbances are.
     """
     pooled = np.sort(ms.reshape(-1, *ms.shape[2:]), axis=0)
     cut = len(pooled) // 10
-    shared = pooled[cut : len(pooled) - cut].mean(axis=(0, 2))  # [counts, steps]
-    own = np.median(ms, axis=0).mean(axis=2)  # [policies, counts, steps]
+    found: Floats = pooled[cut : len(pooled) - cut].mean(axis=(0, 2))
+    return found
+
+
+def _costs(ms: Floats, pooled: Floats, counts: Ints, n_exits: int) -> StepCosts:
+    """From a policy's ms [passes, counts, batches, steps], short and few, so that the median counts, and the pooled."""
+    own = np.median(ms, axis=0).mean(axis=1)  # [counts, steps]
     steps = 1 + np.arange(n_exits) * 2
-    return {
-        name: StepCosts(counts, own[p][:, 0], shared[:, steps], own[p][:, steps + 1], shared[:, -1])
-        for p, name in enumerate(names)
-    }
+    return StepCosts(counts, own[:, 0], pooled[:, steps], own[:, steps + 1], pooled[:, -1])
 
 
 def mean_costs(before: Mapping[str, StepCosts], after: Mapping[str, StepCosts]) -> dict[str, StepCosts]:
