@@ -42,7 +42,7 @@ _DIFFERENCES = (
 
 
 def paper_tables(frames: PaperFrames) -> dict[str, list[Table]]:
-    """Give the tables by the section of the page that shows them; a section without rows is left out."""
+    """Give the tables by the section of the page that shows them; a section with nothing of ours is left out."""
     found: dict[str, list[Table]] = {"Networks by task": backbone_tables(frames.points, frames.absent)}
     if len(frames.recipes):
         found["Recipes of training"] = [
@@ -50,7 +50,7 @@ def paper_tables(frames: PaperFrames) -> dict[str, list[Table]]:
             recipe_exits_table(frames.recipe_exits),
             recipe_verdicts_table(frames.recipe_verdicts),
         ]
-    if len(frames.published):
+    if (frames.published["our_backbone"] != "").any():
         found["Published numbers"] = [published_table(frames.published)]
     return {title: tables for title, tables in found.items() if tables}
 

@@ -49,3 +49,9 @@ def test_nothing_is_nothing():
     frames = check_papers(NOTHING)
     assert paper_tables(frames) == {}
     assert paper_figures(frames) == []
+
+
+def test_published_numbers_beside_nothing_are_left_out():
+    third = ROWS["published"][2]
+    assert third["our_backbone"] == ""
+    assert "Published numbers" not in paper_tables(check_papers({**NOTHING, "published": [third]}))
