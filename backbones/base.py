@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from backbones.errors import BackboneError
-from backbones.samples import ImageSamples, Inputs, Samples
+from backbones.samples import Clips, ImageSamples, Inputs, Samples
 
 __all__ = ["Inputs", "MultiExitModel", "RowReader", "Segment", "State"]
 
@@ -54,16 +54,16 @@ class MultiExitModel(nn.Module, ABC):
         """The layer [L] after which each exit stands, 1-based: the cost of an exit in layers."""
         return tuple(range(1, self.n_exits + 1))
 
-    def samples(self, inputs: np.ndarray | Sequence[str], second: Sequence[str] | None = None) -> Samples:
+    def samples(self, inputs: np.ndarray | Sequence[str] | Clips, second: Sequence[str] | None = None) -> Samples:
         """Prepare a split once for `Samples.batch(rows) -> Inputs`.
 
         Args:
-            inputs: images [N, ch, h, w] or N texts.
+            inputs: images [N, ch, h, w], N texts or N clips of sound; a network reads one of the three.
             second: N second texts of pairs; only networks that read text take them.
         """
         if second is not None:
             raise BackboneError("second texts were given to a network that reads images: pass images alone.")
-        return ImageSamples(np.asarray(inputs))
+        return ImageSamples(images_of(inputs))
 
     @abstractmethod
     def embed(self, inputs: Inputs) -> State:
@@ -137,6 +137,17 @@ class MultiExitModel(nn.Module, ABC):
         if rows.dtype == torch.bool:
             rows = rows.nonzero()[:, 0]
         return {name: _rows(tensor, rows) for name, tensor in state.items()}
+
+
+def images_of(inputs: np.ndarray | Sequence[str] | Clips) -> np.ndarray:
+    """The inputs as images, for a network that reads nothing else.
+
+    Raises:
+        BackboneError: they are clips of sound.
+    """
+    if hasattr(inputs, "waves"):
+        raise BackboneError("clips of sound were given to a network that reads images: choose an audio network.")
+    return np.asarray(inputs)
 
 
 def _rows(tensor: Tensor, rows: Tensor) -> Tensor:

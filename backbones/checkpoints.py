@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as bytes_from_tensors
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from backbones.adapters import LoraSettings, attach, merge
 from backbones.base import MultiExitModel
@@ -34,8 +35,13 @@ CONFIG_FILE = "config.json"
 
 
 def trained_tensors(model: MultiExitModel) -> dict[str, Tensor]:
-    """The parameters that training may change, by name."""
-    return {name: value.data for name, value in model.named_parameters() if value.requires_grad}
+    """What training may change, by name: parameters, and the statistics of batch normalisation that learns."""
+    tensors = {name: value.data for name, value in model.named_parameters() if value.requires_grad}
+    for prefix, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and any(value.requires_grad for value in module.parameters()):
+            for name in ("running_mean", "running_var"):
+                tensors[f"{prefix}.{name}"] = module.get_buffer(name)
+    return tensors
 
 
 def save_checkpoint(

@@ -1,7 +1,8 @@
 """What it costs to reach each exit, counted and not timed.
 
 MACs are multiply-accumulates of matrix products and convolutions (half of the FLOPs of torch's own counter), for one
-sample without padding. A policy looks at every head on its way, so the heads of exits 1..i are all part of exit i.
+sample without padding. Products of two signs are counted apart (`binary_macs`), they are no MACs. A policy looks at
+every head on its way, so the heads of exits 1..i are all part of exit i.
 Counting runs a copy of the network on torch's meta device: shapes only, no weights, no arithmetic.
 """
 
@@ -12,10 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
 from backbones.base import Inputs, MultiExitModel
+from backbones.binary import BinaryConv2d
 from backbones.samples import Samples
 
 FITTED_LENGTHS = 4
@@ -51,6 +54,45 @@ def measure_macs(model: MultiExitModel, inputs: Inputs) -> MacCosts:
         `exits` [L] and `bare` [].
     """
     return _count(_on_meta(model), inputs)
+
+
+def binary_macs(model: MultiExitModel, inputs: Inputs) -> np.ndarray:
+    """Products of two signs up to each exit: float64 [L], all 0 without binary convolutions.
+
+    Taps outside the image are counted as those inside, as they are for MACs.
+
+    Args:
+        model: any network; not changed, not run.
+        inputs: a batch of one.
+    """
+    bones = _on_meta(model)
+    products = _BinaryProducts(bones)
+    exits: list[float] = []
+    with torch.no_grad(), products:
+        state = bones.embed({name: tensor[:1].to("meta") for name, tensor in inputs.items()})
+        for exit_index in range(bones.n_exits):
+            state = bones.segment(exit_index, state)
+            exits.append(products.total)
+    return np.array(exits)
+
+
+class _BinaryProducts:
+    """Counts the products of two signs while it is entered."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.total = 0.0
+        self._layers = [module for module in model.modules() if isinstance(module, BinaryConv2d)]
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> None:
+        def add(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            self.total += float(output.numel() * layer.fan_in)  # type: ignore[operator]
+
+        self._handles = [layer.register_forward_hook(add) for layer in self._layers]
+
+    def __exit__(self, *_error: object) -> None:
+        for handle in self._handles:
+            handle.remove()
 
 
 def cumulative_macs(model: MultiExitModel, samples: Samples) -> MacCosts:
@@ -112,13 +154,15 @@ def _count(bones: MultiExitModel, inputs: Inputs) -> MacCosts:
     """Walk the exits of a meta copy under torch's counter."""
     on_meta = {name: tensor[:1].to("meta") for name, tensor in inputs.items()}
     exits: list[float] = []
-    with torch.no_grad():
+    products = _BinaryProducts(bones)
+    with torch.no_grad(), products:
         with FlopCounterMode(display=False) as counter:
             state = bones.embed(on_meta)
             for exit_index in range(bones.n_exits):
                 state = bones.segment(exit_index, state)
                 bones.head(exit_index, bones.feature(exit_index, state))
-                exits.append(counter.get_total_flops() / 2)
+                exits.append(counter.get_total_flops() / 2 - products.total)
+        products.total = 0.0
         with FlopCounterMode(display=False) as counter:
             bones.forward_final(on_meta)
-    return MacCosts(exits=np.array(exits), bare=np.array(counter.get_total_flops() / 2))
+    return MacCosts(exits=np.array(exits), bare=np.array(counter.get_total_flops() / 2 - products.total))

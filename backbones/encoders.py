@@ -18,7 +18,7 @@ from backbones.errors import BackboneError
 from backbones.families import Family, nothing_is_padded
 from backbones.heads import bound, linear_heads
 from backbones.pretrained import load_pretrained
-from backbones.samples import Samples, TextSamples
+from backbones.samples import Clips, Samples, TextSamples
 from backbones.text import encode, load_tokenizer
 
 Pooling = Literal["mean", "first"]
@@ -91,8 +91,10 @@ class HFEncoder(MultiExitModel):
         """The layer after which each exit stands, 1-based."""
         return self._exit_layers
 
-    def samples(self, inputs: np.ndarray | Sequence[str], second: Sequence[str] | None = None) -> Samples:
+    def samples(self, inputs: np.ndarray | Sequence[str] | Clips, second: Sequence[str] | None = None) -> Samples:
         """Tokenise texts, or pairs, once."""
+        if not isinstance(inputs, Sequence | np.ndarray):
+            raise BackboneError("clips of sound were given to a network that reads text: choose an audio network.")
         if self.tokenizer is None:
             raise BackboneError("this encoder was built without a tokenizer: build it from a folder that has one.")
         rows = encode(self.tokenizer, [str(text) for text in inputs], second, max_length=self.max_length)

@@ -30,7 +30,7 @@ class BackboneEntry:
     """
 
     name: str
-    reads: Literal["image", "text"]
+    reads: Literal["image", "text", "audio"]
     summary: str
     loader: str
     modules: tuple[str, ...]
@@ -74,6 +74,51 @@ BACKBONES: tuple[BackboneEntry, ...] = (
         modules=("torch", "transformers", "peft"),
         extra="backbones",
         has_adapters=True,
+    ),
+    BackboneEntry(
+        name="been-notebook",
+        reads="audio",
+        summary="binary block network of the Binary Early-Exit notebook, 4 exits, from scratch",
+        loader="backbones.binary_networks:been_notebook",
+        modules=("torch",),
+        extra="backbones",
+        has_adapters=False,
+    ),
+    BackboneEntry(
+        name="been-notebook-float",
+        reads="audio",
+        summary="the same network with float convolutions, as the notebook was released",
+        loader="backbones.binary_networks:been_notebook_float",
+        modules=("torch",),
+        extra="backbones",
+        has_adapters=False,
+    ),
+    BackboneEntry(
+        name="binary-densenet",
+        reads="audio",
+        summary="dense blocks of binary convolutions, 4 exits, from scratch",
+        loader="backbones.binary_networks:binary_densenet",
+        modules=("torch",),
+        extra="backbones",
+        has_adapters=False,
+    ),
+    BackboneEntry(
+        name="quicknet",
+        reads="audio",
+        summary="residual binary convolutions and blurred pooling, 4 exits, from scratch",
+        loader="backbones.binary_networks:quicknet",
+        modules=("torch",),
+        extra="backbones",
+        has_adapters=False,
+    ),
+    BackboneEntry(
+        name="real-to-binary",
+        reads="audio",
+        summary="gated binary convolutions with a shortcut each, 4 exits, from scratch",
+        loader="backbones.binary_networks:real_to_binary",
+        modules=("torch",),
+        extra="backbones",
+        has_adapters=False,
     ),
 )
 

@@ -16,10 +16,23 @@ from torch import Tensor
 from backbones.errors import BackboneError
 
 Inputs = dict[str, Tensor]
-"""Batch first. Encoders: `input_ids`, `attention_mask`, `token_type_ids` [B, T]; images: `pixels` [B, ch, h, w]."""
+"""Batch first. Encoders: `input_ids`, `attention_mask`, `token_type_ids` [B, T]; images: `pixels` [B, ch, h, w];
+sounds: `log_mel` [B, 1, frames, mels]."""
 
 Rows = Sequence[int] | np.ndarray
 """Positions of samples in their split, 0-based."""
+
+
+class Clips(Protocol):
+    """Sounds as they were recorded."""
+
+    @property
+    def waves(self) -> Sequence[np.ndarray]:
+        """N clips, mono int16 [samples], each of its own length."""
+
+    @property
+    def rate(self) -> int:
+        """Samples a second, of all clips."""
 
 
 class Samples(Protocol):

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.utils.hub import cached_file
 
-from backbones.base import Inputs, State
+from backbones.base import State, images_of
 from backbones.encoders import HFEncoder
 from backbones.errors import BackboneError
 from backbones.families import Family, sides
 from backbones.pretrained import load_pretrained
-from backbones.samples import ImageSamples, Rows, Samples
+from backbones.samples import Clips, ImageSamples, Inputs, Rows, Samples
 
 PREPROCESSING_FILE = "preprocessor_config.json"
 _RESAMPLING = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
@@ -112,7 +112,7 @@ class HFVisionTransformer(HFEncoder):
         self.n_channels = int(config.num_channels)
         self.image_size = sides(config.image_size)
 
-    def samples(self, inputs: np.ndarray | Sequence[str], second: Sequence[str] | None = None) -> Samples:
+    def samples(self, inputs: np.ndarray | Sequence[str] | Clips, second: Sequence[str] | None = None) -> Samples:
         """Check the images [N, ch, h, w], pixel values in [0, 1]; they are resized and normalised batch by batch.
 
         Raises:
@@ -121,16 +121,17 @@ class HFVisionTransformer(HFEncoder):
         """
         if second is not None:
             raise BackboneError("second texts were given to a network that reads images: pass images alone.")
-        images = ImageSamples(np.asarray(inputs))
+        pixels = images_of(inputs)
+        images = ImageSamples(pixels)
         channels, *size = images.shape
         if channels != self.n_channels:
             raise BackboneError(
                 f"images have {channels} channels, but this network reads {self.n_channels}: "
                 "convert them (grey to colour by repeating the channel)."
             )
-        if len(images) and not (np.min(inputs) >= 0.0 and np.max(inputs) <= 1.0):
+        if len(images) and not (np.min(pixels) >= 0.0 and np.max(pixels) <= 1.0):
             raise BackboneError(
-                f"pixel values lie between {np.min(inputs):g} and {np.max(inputs):g}, but a pretrained network reads "
+                f"pixel values lie between {np.min(pixels):g} and {np.max(pixels):g}, but a pretrained network reads "
                 "[0, 1]: scale them (bytes by 1 / 255)."
             )
         if self.preprocessing.size is None and tuple(size) != self.image_size:

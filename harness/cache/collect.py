@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from backbones.base import MultiExitModel
-from backbones.costs import cumulative_macs, layer_costs
+from backbones.costs import binary_macs, cumulative_macs, layer_costs
 from backbones.samples import Samples
 from harness.cache.atomic import Notify, folder_lock, remove_leftovers, silent
 from harness.cache.cell import PARTIAL_FOLDER, Cell, CellFacts, SplitName, SplitRecord, open_cell, write_manifest
@@ -110,8 +110,14 @@ class _Collected(NamedTuple):
 
 
 def exit_costs(model: MultiExitModel, samples: Samples) -> Costs:
-    """Cumulative cost of every exit in layers [L] and in MACs ([L], or [N, L] where lengths differ)."""
-    return {"layers": layer_costs(model), "macs": cumulative_macs(model, samples).exits}
+    """Cumulative cost of every exit in layers [L] and in MACs ([L], or [N, L] where lengths differ).
+
+    Binary networks, whose inputs all have one size, have a unit more, `bmacs` [L]: products of two signs.
+    """
+    costs = {"layers": layer_costs(model), "macs": cumulative_macs(model, samples).exits}
+    if samples.lengths is None and (products := binary_macs(model, samples.batch([0]))).any():
+        costs["bmacs"] = products
+    return costs
 
 
 def collect(

@@ -67,11 +67,11 @@ def write_state(
 ) -> None:
     """Write the state completely or not at all."""
     tensors: dict[str, Tensor] = {f"best.{name}": value.contiguous() for name, value in best.items()}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        tensors[f"value.{name}"] = parameter.data.contiguous()
-        moments = optimiser.state.get(parameter)
+    parameters: dict[str, Tensor] = dict(model.named_parameters())
+    for name, value in trained_tensors(model).items():
+        tensors[f"value.{name}"] = value.contiguous()
+        # Statistics of batch normalisation are no parameters and have no moments.
+        moments = optimiser.state.get(parameters[name]) if name in parameters else None
         # A parameter that no loss has reached yet has no moments, e.g. an early head in a first stage.
         if moments:
             tensors[f"step.{name}"] = moments["step"].detach().cpu().reshape(1)
@@ -102,11 +102,11 @@ def read_state(
     if state["fingerprint"] != fingerprint:
         raise UserError(f"'{path}' is the state of another interrupted training: {advice}")
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            parameter.copy_(tensors[f"value.{name}"])
+        parameters = dict(model.named_parameters())
+        for name, value in trained_tensors(model).items():
+            value.copy_(tensors[f"value.{name}"])
             if f"mean.{name}" in tensors:
+                parameter = parameters[name]
                 optimiser.state[parameter] = {
                     "step": tensors[f"step.{name}"].reshape(()),
                     # In the memory layout of the parameter, so that the arithmetic is the same to the last bit.

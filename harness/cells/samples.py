@@ -1,4 +1,4 @@
-"""Samples as every backbone reads them: images or texts, labels and ids that never change."""
+"""Samples as every backbone reads them: images, texts or sounds, labels and ids that never change."""
 
 from __future__ import annotations
 
@@ -14,18 +14,38 @@ Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Clips:
+    """Sounds as they were recorded, each of its own length.
+
+    Attributes:
+        waves: N clips, mono int16 [samples].
+        rate: Samples a second, of all clips.
+    """
+
+    waves: tuple[npt.NDArray[np.int16], ...]
+    rate: int
+
+    def __len__(self) -> int:
+        return len(self.waves)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Clips:
+        """Return these clips, in this order."""
+        return Clips(tuple(self.waves[row] for row in rows.tolist()), self.rate)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """Samples of one split, or of a whole data set before it is split.
 
     Attributes:
-        inputs: float32 images [N, channels, height, width] in [0, 1], or N texts.
+        inputs: float32 images [N, channels, height, width] in [0, 1], N texts, or N clips of sound.
         labels: int64 classes [N], or float64 targets [N] for regression.
         sample_ids: int64 [N], unique over all splits of a data set; the position in the source, so that a sample can be
             found again there.
         second_inputs: N second texts of a text pair, else None.
     """
 
-    inputs: Images | Texts
+    inputs: Images | Texts | Clips
     labels: Labels
     sample_ids: npt.NDArray[np.int64]
     second_inputs: Texts | None = None
@@ -43,7 +63,9 @@ class Split:
         )
 
 
-def _take(inputs: Images | Texts, rows: npt.NDArray[np.int64]) -> Images | Texts:
+def _take(inputs: Images | Texts | Clips, rows: npt.NDArray[np.int64]) -> Images | Texts | Clips:
+    if isinstance(inputs, Clips):
+        return inputs.take(rows)
     return tuple(inputs[row] for row in rows) if isinstance(inputs, tuple) else inputs[rows]
 
 
@@ -56,6 +78,10 @@ def content_digest(samples: Split) -> str:
                 encoded = text.encode()
                 digest.update(len(encoded).to_bytes(8, "little"))
                 digest.update(encoded)
+        elif isinstance(texts, Clips):
+            _update(digest, np.array([texts.rate, *(len(wave) for wave in texts.waves)], dtype="<i8"))
+            for wave in texts.waves:
+                _update(digest, wave.astype("<i2", copy=False))
         elif texts is not None:
             _update(digest, texts.astype("<f4", copy=False))
     regression = np.issubdtype(samples.labels.dtype, np.floating)

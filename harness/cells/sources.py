@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from harness.cells.datasets_audio import Choice, read_audio_archive
 from harness.cells.datasets_images import read_image_table
 from harness.cells.datasets_tables import Layout, RawSample, read_hub, read_local
 from harness.cells.datasets_texts import read_headline_folders
@@ -101,7 +102,32 @@ class TableSource(Spec):
         return self
 
 
-Source = Annotated[PackageSource | TableSource, Field(discriminator="kind")]
+class AudioSource(Spec):
+    """Sounds in one ``.npz`` file of a local folder; some of them are reported on, officially.
+
+    Attributes:
+        folder: Name of the local folder, see ``harness.cells.places``.
+        file: Name of the archive there.
+        rate: Samples a second.
+        label: Array of the classes.
+        label_values: How the archive writes the classes, in the order of ``class_names``.
+        test_by: Array that decides which clips are reported on, e.g. ``fold``.
+        test_values: Its values of those clips.
+        content_sha256: Digest of the samples as read.
+    """
+
+    kind: Literal["audio-archive"]
+    folder: str
+    file: str
+    rate: int = Field(ge=1)
+    label: str
+    label_values: tuple[str, ...] = Field(min_length=2)
+    test_by: str
+    test_values: tuple[int, ...] = Field(min_length=1)
+    content_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+Source = Annotated[PackageSource | TableSource | AudioSource, Field(discriminator="kind")]
 
 
 class Samples(NamedTuple):
@@ -123,10 +149,14 @@ def missing_source(spec: TaskSpec) -> str | None:
     source = spec.source
     if isinstance(source, PackageSource):
         return missing_package(source)
-    reason = missing_data(source.folder, None if source.hub is None else source.hub.name)
+    hub = source.hub if isinstance(source, TableSource) else None
+    reason = missing_data(source.folder, None if hub is None else hub.name)
     folder = find_folder("data", source.folder)
     if reason is not None or folder is None:
         return reason
+    if isinstance(source, AudioSource):
+        archive = folder / source.file
+        return None if archive.is_file() else f"'{folder}' has no {source.file}: put the data set's original file there"
     files = [source.layout.file] if source.layout.kind == "json-lists" else [source.train, source.test]
     gone = [name for name in files if not (folder / name).is_file()]
     return f"'{folder}' has no {gone[0]}: put the data set's original files there" if gone else None
@@ -142,6 +172,12 @@ def read_source(spec: TaskSpec) -> Samples:
     if isinstance(source, PackageSource):
         return _from_package(spec, source)
     folder = find_folder("data", source.folder)
+    if isinstance(source, AudioSource):
+        if folder is None:
+            raise UserError(missing_source(spec) or f"the data of '{spec.name}' cannot be read")
+        choice = Choice(source.rate, source.label, source.label_values, source.test_by, source.test_values)
+        clips, reported = read_audio_archive(folder / source.file, choice)
+        return Samples(clips, reported, str(folder))
     if folder is not None:
         values = source.label_values or spec.class_names
         parts = [read_local(folder, name, source.layout) for name in (source.train, source.test)]

@@ -16,7 +16,7 @@ from harness.cells.specs import Spec, parse_spec
 from harness.cells.splits import label_strata, split_rows, stratified
 from harness.errors import UserError, unknown_name
 
-TaskKind = Literal["image", "text", "text-pair"]
+TaskKind = Literal["image", "text", "text-pair", "audio"]
 TaskType = Literal["classification", "regression"]
 MetricName = Literal["accuracy", "f1", "matthews", "pearson", "spearman"]
 _METRICS: Mapping[str, tuple[str, ...]] = {
@@ -53,7 +53,7 @@ class TaskSpec(Spec):
         task: What the labels are.
         metric: The main number; others may be reported beside it.
         class_names: In label order; empty for regression.
-        max_length: Tokens after which a text is cut; None for images.
+        max_length: Tokens after which a text is cut; None for images and sounds.
         prompt: Put before every (first) text.
         trained_as: Data set whose trained network is run on this one, which only differs in what is reported; None:
             a network of its own.
@@ -93,9 +93,15 @@ class TaskSpec(Spec):
             raise ValueError("class_names of a classification task must be two or more different names")
         if self.task == "regression" and self.class_names:
             raise ValueError("class_names must be left out of a regression task")
-        if (self.kind == "image") != (self.max_length is None):
-            raise ValueError("max_length belongs to texts: give it for text and text-pair, leave it out for image")
-        if (self.split.test is None) != (self.source.kind == "table"):
+        if (self.kind in ("image", "audio")) != (self.max_length is None):
+            raise ValueError(
+                "max_length belongs to texts: give it for text and text-pair, leave it out for image and audio"
+            )
+        if (self.kind == "audio") != (self.source.kind == "audio-archive"):
+            raise ValueError("an audio task needs a source of kind audio-archive, which no other task can read")
+        if self.source.kind == "audio-archive" and len(self.source.label_values) != len(self.class_names):
+            raise ValueError("source.label_values must name each of class_names once")
+        if (self.split.test is None) == (self.source.kind == "package"):
             raise ValueError("split.test belongs to packages, whose data have no official test split")
         return self
 
