@@ -22,7 +22,8 @@ def metric_of(name: str, answers: np.ndarray, labels: np.ndarray) -> float:
     if name == "accuracy":
         return float(np.mean(answers == labels))
     if name == "pearson":
-        return float(np.corrcoef(answers, labels)[0, 1])
+        varies = np.ptp(answers) > 0 and np.ptp(labels) > 0
+        return float(np.corrcoef(answers, labels)[0, 1]) if varies else float("nan")
     right, wrong = answers == labels, answers != labels
     tp, tn = np.sum(right & (answers == 1)), np.sum(right & (answers == 0))
     fp, fn = np.sum(wrong & (answers == 1)), np.sum(wrong & (answers == 0))
