@@ -159,7 +159,7 @@ def missing_source(spec: TaskSpec) -> str | None:
         return None if archive.is_file() else f"'{folder}' has no {source.file}: put the data set's original file there"
     files = [source.layout.file] if source.layout.kind == "json-lists" else [source.train, source.test]
     gone = [name for name in files if not (folder / name).is_file()]
-    return f"'{folder}' has no {gone[0]}: put the data set's original files there" if gone else None
+    return f"the folder '{source.folder}' has no {gone[0]}: put the data set's original files there" if gone else None
 
 
 def read_source(spec: TaskSpec) -> Samples:
