@@ -155,8 +155,9 @@ def missing_source(spec: TaskSpec) -> str | None:
     if reason is not None or folder is None:
         return reason
     if isinstance(source, AudioSource):
-        archive = folder / source.file
-        return None if archive.is_file() else f"'{folder}' has no {source.file}: put the data set's original file there"
+        if (folder / source.file).is_file():
+            return None
+        return f"the folder '{source.folder}' has no {source.file}: put the data set's original file there"
     files = [source.layout.file] if source.layout.kind == "json-lists" else [source.train, source.test]
     gone = [name for name in files if not (folder / name).is_file()]
     return f"the folder '{source.folder}' has no {gone[0]}: put the data set's original files there" if gone else None
