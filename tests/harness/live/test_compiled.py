@@ -17,7 +17,7 @@ from policies.table import TestTable
 from policies.walk import decide
 from tests.backbones.test_families import CASES, folders, network
 
-from .test_families import N, collected, middle, samples_of
+from .test_runner_families import N, collected, middle, samples_of
 
 __all__ = ["folders"]
 CPU = torch.device("cpu")
