@@ -4,8 +4,8 @@ Live and cache compute the same logits in other batches, hence with other roundi
 only where so little is enough to cross a border. That is shown in one of two ways:
 
 1. the sample's exits, computed once more, lead to the live decision and to the replayed one, each after moving the
-   logits by at most ``NEAR`` (and float16 features by a step); the moves are random and seeded. This holds for every
-   rule, also for those that count, whose score is never near anything;
+   logits by at most ``NEAR`` (and float16 features by a step) before the network rounds them, where it does; the moves
+   are random and seeded. This holds for every rule, also for those that count, whose score is never near anything;
 2. where nobody can compute the exits again: at the earlier of the two exits, a continuous score lies within ``NEAR``
    of the threshold, but not on it.
 """
@@ -13,7 +13,7 @@ only where so little is enough to cross a border. That is shown in one of two wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,14 +56,20 @@ class Recheck(NamedTuple):
     """One sample's exits, computed again by the real network in float32.
 
     Attributes:
-        logits: float32 [L, C].
+        logits: float32 [L, C], before the network rounds them to half precision, if it does.
         features: float16 [L, H].
         cached: float32 [L, C] from the cache, or None.
+        half_logits: whether the network rounds them; a move of 1e-6 may then change a logit by a step of float16.
     """
 
     logits: NDArray[np.float32]
     features: NDArray[np.float16]
     cached: NDArray[np.float32] | None
+    half_logits: bool = False
+
+    def as_output(self, logits: NDArray[Any]) -> NDArray[np.float32]:
+        """Such logits as the network gives them."""
+        return logits.astype(np.float16 if self.half_logits else np.float32).astype(np.float32)
 
 
 class Pair(NamedTuple):
@@ -104,7 +110,7 @@ def _explained(pair: Pair, row: int, recheck: Callable[[int], Recheck] | None, d
     if recheck is not None:
         again = recheck(row)
         if again.cached is not None:
-            difference = float(np.abs(again.logits - again.cached).max())
+            difference = float(np.abs(again.as_output(again.logits) - again.cached).max())
         explanation, detail = _by_moving_logits(pair, row, again, dtype)
     elif distance is not None and 0 < distance < NEAR:
         explanation, detail = NEAR_TIE, f"the score lies {distance:.1e} from the threshold"
@@ -152,7 +158,7 @@ def _nearby(policy: ExitPolicy, again: Recheck, sample_id: int) -> Iterator[Deci
         logits = again.logits + size * NEAR * rng.uniform(-1, 1, again.logits.shape)
         features = again.features * (1 + size * FEATURE_STEP * rng.uniform(-1, 1, again.features.shape))
         table = TestTable(
-            logits[None].astype(np.float32),
+            again.as_output(logits)[None],
             label,
             np.array([sample_id]),
             features=features[None].astype(np.float16),

@@ -170,11 +170,15 @@ def run_together(
 
 
 def recheck(model: MultiExitModel, inputs: Inputs, cached: NDArray[np.float32] | None) -> Recheck:
-    """All exits of one sample, computed again."""
-    with torch.inference_mode():
-        logits, features = model.forward_with_features(inputs)
+    """All exits of one sample, computed again, the logits before the network rounds them."""
+    rounds, model.half_logits = model.half_logits, False
+    try:
+        with torch.inference_mode():
+            logits, features = model.forward_with_features(inputs)
+    finally:
+        model.half_logits = rounds
     n_exits, n_outputs = logits.shape[1:]
-    return Recheck(host_logits(logits).reshape(n_exits, n_outputs), features_of(features)[0], cached)
+    return Recheck(host_logits(logits).reshape(n_exits, n_outputs), features_of(features)[0], cached, rounds)
 
 
 def _predictions(logits: NDArray[np.float32]) -> NDArray[np.int64] | NDArray[np.float64]:

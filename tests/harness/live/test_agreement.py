@@ -111,6 +111,20 @@ def test_features_may_round_to_the_next_step():
     assert found.explanation == "near-tie"
 
 
+@pytest.mark.parametrize(("half_logits", "expected"), [(True, "near-tie"), (False, "unexplained")])
+def test_a_logit_between_two_halves_may_round_to_either(half_logits, expected):
+    """3 and 3 + 2**-9 are neighbours in half precision; the network's own value lies 1e-6 from their middle."""
+    middle = np.full((1, 2, 1), 3 + 2.0**-10 + 1e-6)
+    policy, live, cached = parse_policy("fixed(exit=1)"), np.full((1, 2, 1), 3.0), np.full((1, 2, 1), 3 + 2.0**-9)
+    features = np.zeros((2, 1), np.float16)
+    (found,) = disagreements(
+        pair(policy, live, cached),
+        lambda row: Recheck(middle[row].astype(np.float32), features, cached[row].astype(np.float32), half_logits),
+    )
+    assert found.explanation == expected
+    assert found.logit_difference == pytest.approx(0 if half_logits else 2.0**-10, abs=2e-6)
+
+
 def test_a_lower_precision_is_an_explanation_of_its_own():
     cached, live = [logits_of(0.6, 0.85, 0.95)], [logits_of(0.6, 0.93, 0.95)]
     given = pair(MaxProb(threshold=0.9), live, cached)
