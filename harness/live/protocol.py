@@ -35,7 +35,8 @@ class Plan:
         block: items an entrant runs before the next one takes over.
         min_duration_s: further passes over the items follow until so many seconds have been measured,
         min_items: and so many items timed (an entrant's 99th percentile needs 100).
-        max_duration_s: no round begins after so many seconds; None: the first pass is always completed.
+        enough_s: no round begins after so many seconds, once ``min_items`` are timed; None: passes are completed.
+        max_duration_s: no round begins after so many seconds in any case; None: there is no such limit.
         overhead_every: entrants that only show overhead run in every so many rounds.
         seed: of all orders.
     """
@@ -44,6 +45,7 @@ class Plan:
     block: int = 8
     min_duration_s: float = 2.0
     min_items: int = 100
+    enough_s: float | None = None
     max_duration_s: float | None = None
     overhead_every: int = 4
     seed: int = 0
@@ -55,8 +57,16 @@ class Plan:
         for name in ("warm_up", "min_duration_s", "min_items"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} is {getattr(self, name)}, but must not be negative")
-        if self.max_duration_s is not None and self.max_duration_s <= 0:
-            raise UserError(f"max_duration_s is {self.max_duration_s:g}, but must be positive, or None for no limit")
+        for name in ("enough_s", "max_duration_s"):
+            limit = getattr(self, name)
+            if limit is not None and limit <= 0:
+                raise UserError(f"{name} is {limit:g}, but must be positive, or None for no limit")
+
+    def is_over(self, elapsed_s: float, n_items: int) -> bool:
+        """Whether no further round begins, even if a pass is under way."""
+        if self.max_duration_s is not None and elapsed_s >= self.max_duration_s:
+            return True
+        return self.enough_s is not None and elapsed_s >= self.enough_s and n_items >= self.min_items
 
 
 class Clock(NamedTuple):
@@ -162,7 +172,7 @@ def measure(
     sync()
 
     book = _Book({entrant.name: [] for entrant in entrants})
-    start, round_ = clock.wall_ns(), 0
+    start, round_, n_timed = clock.wall_ns(), 0, 0
     n_blocks = -(-n_items // plan.block)
     with no_garbage_collection():
         while True:
@@ -175,9 +185,10 @@ def measure(
                 finished(block)
                 round_ += 1
                 elapsed_s = (clock.wall_ns() - start) / 1e9
-                if plan.max_duration_s is not None and elapsed_s >= plan.max_duration_s:
+                n_timed += len(block)
+                if plan.is_over(elapsed_s, n_timed):
                     return _timings(book, elapsed_s, round_ // n_blocks)
-            if elapsed_s >= plan.min_duration_s and round_ // n_blocks * n_items >= plan.min_items:
+            if elapsed_s >= plan.min_duration_s and n_timed >= plan.min_items:
                 return _timings(book, elapsed_s, round_ // n_blocks)
             order = rng.permutation(n_items)
 

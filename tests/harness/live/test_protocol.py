@@ -90,6 +90,20 @@ def test_the_time_limit_ends_after_a_whole_round():
     assert len(timings.timed) == 12
 
 
+@pytest.mark.parametrize(
+    ("changes", "n_timed"),
+    [
+        ({"enough_s": 0.02}, 20),  # after 20 ms, in the middle of the pass
+        ({"enough_s": 0.02, "min_items": 50}, 52),  # goes on until there are enough, in whole blocks
+        ({"enough_s": 0.02, "min_items": 50, "max_duration_s": 0.03}, 32),  # but not for ever
+    ],
+)
+def test_enough_time_is_enough_once_there_are_enough_items(changes, n_timed):
+    machine = FakeMachine()
+    timings = measure([machine.entrant("a", 1)], 100, plan(**changes), clock=machine.clock)
+    assert len(timings.series["a"].ns) == n_timed
+
+
 def test_warm_up_is_not_timed():
     machine = FakeMachine()
     timings = measure([machine.entrant("a", 1)], 10, plan(warm_up=3), clock=machine.clock)
@@ -151,6 +165,7 @@ def test_the_garbage_collector_rests_and_comes_back():
         ({"block": 0}, "block is 0, but must be at least 1"),
         ({"warm_up": -1}, "warm_up is -1"),
         ({"max_duration_s": 0}, "max_duration_s is 0, but must be positive"),
+        ({"enough_s": -1}, "enough_s is -1, but must be positive"),
     ],
 )
 def test_impossible_plans(changes, sentence):
