@@ -1,7 +1,8 @@
-"""Sounds in one numpy archive: the clips, a class for each, and who is reported on."""
+"""Sounds in one numpy archive: the clips, a class for each, who is reported on, and what was recorded together."""
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -27,6 +28,8 @@ class Choice(NamedTuple):
         label_values: Its values in the order of the classes.
         test_by: Array of what decides who is reported on, [N], e.g. the fold.
         test_values: Its values of the clips that are reported on.
+        group_by: Array of texts that say which clips belong together, [N], e.g. file names; None: none do.
+        group_pattern: Regular expression whose first group is what clips of one recording have in common there.
     """
 
     rate: int
@@ -34,9 +37,25 @@ class Choice(NamedTuple):
     label_values: Sequence[str]
     test_by: str
     test_values: Sequence[int]
+    group_by: str | None = None
+    group_pattern: str = "(.+)"
 
 
-def read_audio_archive(path: Path, choice: Choice) -> tuple[Split, npt.NDArray[np.bool_]]:
+class Sounds(NamedTuple):
+    """The clips of an archive.
+
+    Attributes:
+        split: All of them; ids are their positions in the file.
+        is_test: Which are reported on, [N].
+        groups: Number of the recording that each was cut from, [N]; None where nothing is known of it.
+    """
+
+    split: Split
+    is_test: npt.NDArray[np.bool_]
+    groups: npt.NDArray[np.int64] | None
+
+
+def read_audio_archive(path: Path, choice: Choice) -> Sounds:
     """Read the clips of an ``.npz`` file.
 
     ``audio`` is int16, [N, samples] or all clips one after the other, [samples] with ``offsets`` [N + 1]; ``rate``, if
@@ -46,14 +65,12 @@ def read_audio_archive(path: Path, choice: Choice) -> tuple[Split, npt.NDArray[n
         path: The file; nothing in it is unpickled.
         choice: Which arrays are read and what they must hold.
 
-    Returns:
-        The clips, whose ids are their positions in the file, and which of them are reported on [N].
-
     Raises:
         UserError: The file is missing, damaged or not such an archive, has another rate, an empty clip, a label nobody
-            knows, or nobody to report on.
+            knows, nobody to report on, or a clip that does not say what it was cut from.
     """
-    arrays = _arrays(path, ("audio", choice.label, choice.test_by), optional=("offsets", "rate"))
+    wanted = [name for name in (choice.label, choice.test_by, choice.group_by) if name is not None]
+    arrays = _arrays(path, ("audio", *wanted), optional=("offsets", "rate"))
     if "rate" in arrays and (found := int(arrays["rate"].ravel()[0])) != choice.rate:
         raise UserError(f"audio archive {path} has {found} samples a second, expected {choice.rate}: {_REMEDY}")
     waves = _waves(path, arrays)
@@ -67,7 +84,31 @@ def read_audio_archive(path: Path, choice: Choice) -> tuple[Split, npt.NDArray[n
             f"{asked}, but some must be trained on and some reported on: {_REMEDY}"
         )
     split = Split(inputs=Clips(waves, choice.rate), labels=labels, sample_ids=np.arange(len(waves), dtype=np.int64))
-    return split, is_test
+    groups = None
+    if choice.group_by is not None:
+        groups = _groups(path, _column(path, arrays[choice.group_by], len(waves), choice.group_by), choice)
+    return Sounds(split, is_test, groups)
+
+
+def group_numbers(texts: Sequence[str], pattern: str, where: str) -> npt.NDArray[np.int64]:
+    """Return the same number [N] for texts in which the first group of the pattern matches the same, in order of text.
+
+    Raises:
+        UserError: The pattern is not found in a text.
+    """
+    found = []
+    for row, text in enumerate(texts):
+        match = re.search(pattern, text)
+        if match is None:
+            raise UserError(f"{where} has '{text}' for clip {row}, expected a name like '{pattern}': {_REMEDY}")
+        found.append(match.group(1))
+    _, numbers = np.unique(np.array(found), return_inverse=True)
+    return np.asarray(numbers, dtype=np.int64)
+
+
+def _groups(path: Path, column: npt.NDArray[np.generic], choice: Choice) -> npt.NDArray[np.int64]:
+    where = f"audio archive {path}, '{choice.group_by}',"
+    return group_numbers([str(value) for value in column.tolist()], choice.group_pattern, where)
 
 
 def _arrays(path: Path, wanted: Sequence[str], *, optional: Sequence[str]) -> Arrays:

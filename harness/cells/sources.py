@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from harness.cells.datasets_audio import Choice, read_audio_archive
+from harness.cells.datasets_audio_folders import WantedSounds, read_audio_folders, read_audio_hub
 from harness.cells.datasets_images import read_image_table
 from harness.cells.datasets_tables import Layout, RawSample, read_hub, read_local
 from harness.cells.datasets_texts import read_headline_folders
@@ -113,6 +115,9 @@ class AudioSource(Spec):
         label_values: How the archive writes the classes, in the order of ``class_names``.
         test_by: Array that decides which clips are reported on, e.g. ``fold``.
         test_values: Its values of those clips.
+        group_by: Array of names that tell which clips were cut from one recording (or are of one speaker); such clips
+            are never divided between training and calibration.
+        group_pattern: Regular expression whose first group those names have in common.
         content_sha256: Digest of the samples as read.
     """
 
@@ -124,10 +129,52 @@ class AudioSource(Spec):
     label_values: tuple[str, ...] = Field(min_length=2)
     test_by: str
     test_values: tuple[int, ...] = Field(min_length=1)
+    group_by: str | None = None
+    group_pattern: str = "(.+)"
     content_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
-Source = Annotated[PackageSource | TableSource | AudioSource, Field(discriminator="kind")]
+class AudioHub(Spec):
+    """A data set of sounds on the hub, with the columns ``audio`` and ``label``.
+
+    Attributes:
+        name: On the hub, or a folder in the hub's layout.
+        config: Configuration of the data set.
+        train: Name of the training split.
+        test: Name of the split that is reported on.
+    """
+
+    name: str
+    config: str | None = None
+    train: str = "train"
+    test: str = "test"
+
+
+class AudioFolders(Spec):
+    """Sounds as one folder of WAV files a class, local or on the hub; the folder is taken where it is there.
+
+    Attributes:
+        folder: Name of the local folder, see ``harness.cells.places``.
+        test_list: File there that names the clips that are reported on.
+        rate: Samples a second.
+        label_values: Folders of the classes, in the order of ``class_names``.
+        group_pattern: Regular expression on file names whose first group is the speaker or the recording; the clips of
+            one are never divided between training and calibration.
+        hub: The same data on the hub, or None.
+        content_sha256: Digest of the samples as read from the folder.
+    """
+
+    kind: Literal["audio-folders"]
+    folder: str
+    test_list: str
+    rate: int = Field(ge=1)
+    label_values: tuple[str, ...] = Field(min_length=2)
+    group_pattern: str = "(.+)"
+    hub: AudioHub | None = None
+    content_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+Source = Annotated[PackageSource | TableSource | AudioSource | AudioFolders, Field(discriminator="kind")]
 
 
 class Samples(NamedTuple):
@@ -137,11 +184,13 @@ class Samples(NamedTuple):
         split: Train rows first, then those of the official test split if there is one.
         is_test: Marks the rows of the official test split [N]; None where there is none.
         where: Where they were read.
+        groups: Number of what samples have in common that must not be divided between training and calibration [N].
     """
 
     split: Split
     is_test: np.ndarray | None
     where: str
+    groups: np.ndarray | None = None
 
 
 def missing_source(spec: TaskSpec) -> str | None:
@@ -149,15 +198,16 @@ def missing_source(spec: TaskSpec) -> str | None:
     source = spec.source
     if isinstance(source, PackageSource):
         return missing_package(source)
-    hub = source.hub if isinstance(source, TableSource) else None
+    hub = source.hub if isinstance(source, TableSource | AudioFolders) else None
     reason = missing_data(source.folder, None if hub is None else hub.name)
     folder = find_folder("data", source.folder)
     if reason is not None or folder is None:
         return reason
-    if isinstance(source, AudioSource):
-        if (folder / source.file).is_file():
+    if isinstance(source, AudioSource | AudioFolders):
+        file = source.file if isinstance(source, AudioSource) else source.test_list
+        if (folder / file).is_file():
             return None
-        return f"the folder '{source.folder}' has no {source.file}: put the data set's original file there"
+        return f"the folder '{source.folder}' has no {file}: put the data set's original file there"
     files = [source.layout.file] if source.layout.kind == "json-lists" else [source.train, source.test]
     gone = [name for name in files if not (folder / name).is_file()]
     return f"the folder '{source.folder}' has no {gone[0]}: put the data set's original files there" if gone else None
@@ -173,12 +223,17 @@ def read_source(spec: TaskSpec) -> Samples:
     if isinstance(source, PackageSource):
         return _from_package(spec, source)
     folder = find_folder("data", source.folder)
+    if isinstance(source, AudioFolders):
+        return _from_audio_folders(spec, source, folder)
     if isinstance(source, AudioSource):
         if folder is None:
             raise UserError(missing_source(spec) or f"the data of '{spec.name}' cannot be read")
-        choice = Choice(source.rate, source.label, source.label_values, source.test_by, source.test_values)
-        clips, reported = read_audio_archive(folder / source.file, choice)
-        return Samples(clips, reported, str(folder))
+        choice = Choice(
+            source.rate, source.label, source.label_values, source.test_by, source.test_values,
+            source.group_by, source.group_pattern,
+        )  # fmt: skip
+        sounds = read_audio_archive(folder / source.file, choice)
+        return Samples(sounds.split, sounds.is_test, str(folder), sounds.groups)
     if folder is not None:
         values = source.label_values or spec.class_names
         parts = [read_local(folder, name, source.layout) for name in (source.train, source.test)]
@@ -200,6 +255,18 @@ def read_source(spec: TaskSpec) -> Samples:
         second_inputs=_seconds(spec, rows),
     )
     return Samples(split, np.arange(len(rows)) >= len(parts[0]), where)
+
+
+def _from_audio_folders(spec: TaskSpec, source: AudioFolders, folder: Path | None) -> Samples:
+    wanted = WantedSounds(source.rate, source.label_values, source.group_pattern)
+    if folder is not None:
+        sounds, where = read_audio_folders(folder, source.test_list, wanted), str(folder)
+    elif source.hub is not None:
+        hub = source.hub
+        sounds, where = read_audio_hub(hub.name, hub.config, (hub.train, hub.test), wanted), hub.name
+    else:
+        raise UserError(missing_source(spec) or f"the data of '{spec.name}' cannot be read")
+    return Samples(sounds.split, sounds.is_test, where, sounds.groups)
 
 
 def _from_package(spec: TaskSpec, source: PackageSource) -> Samples:

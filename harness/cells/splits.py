@@ -35,8 +35,12 @@ def split_rows(
     test: float,
     seed: int,
     is_test: Bool | None = None,
+    groups: Int64 | None = None,
 ) -> SplitRows:
     """Split rows in three so that every stratum is divided in the same proportions, within one sample.
+
+    Where rows belong to groups, a group goes to training or to calibration as a whole: of each stratum whole groups are
+    held out, in seeded order, as long as they fit into its share.
 
     Of a stratum with n_c rows, ``test * n_c`` and ``calibration * n_c`` rows are taken, rounded by largest remainder so
     that the whole split has ``round(fraction * N)`` rows. With an official test split, ``test`` is ignored and
@@ -49,6 +53,7 @@ def split_rows(
         test: Fraction to report on, where the data set has no official test split.
         seed: Of the split, not of the model: all models of a data set share their splits.
         is_test: Marks the rows of the official test split, [N].
+        groups: Number of the group of every row (a recording, a speaker), [N]; None: every row stands alone.
 
     Raises:
         UserError: Ids repeat, a fraction is out of range, or a split would miss a class or be empty.
@@ -56,6 +61,8 @@ def split_rows(
     n_rows = len(sample_ids)
     if len(strata) != n_rows or (is_test is not None and len(is_test) != n_rows):
         raise UserError(f"a split needs one label for each of the {n_rows} samples, got {len(strata)} labels")
+    if groups is not None and len(groups) != n_rows:
+        raise UserError(f"a split needs one group for each of the {n_rows} samples, got {len(groups)} groups")
     if len(np.unique(sample_ids)) != n_rows:
         raise UserError(f"sample ids must be unique to be split, but {n_rows - len(np.unique(sample_ids))} repeat")
     asked_test = 0.0 if is_test is not None else test
@@ -67,7 +74,10 @@ def split_rows(
     order = _seeded_order(sample_ids, f"choose:{seed}")
     free = np.ones(n_rows, dtype=np.bool_) if is_test is None else ~is_test
     official = _take(strata, order, free, fraction=test, of=free) if is_test is None else is_test
-    held_out = _take(strata, order, free & ~official, fraction=calibration, of=free)
+    if groups is None:
+        held_out = _take(strata, order, free & ~official, fraction=calibration, of=free)
+    else:
+        held_out = _take_groups(strata, order, free & ~official, groups, fraction=calibration)
     masks = {"train": ~(official | held_out), "calibration": held_out, "test": official}
     if is_test is None:
         _check_every_class(strata, masks)
@@ -123,6 +133,21 @@ def _take(strata: Int64, order: Int64, free: Bool, *, fraction: float, of: Bool)
     for name, count in zip(names, counts, strict=True):
         rows = order[(strata[order] == name) & free[order]]
         marked[rows[:count]] = True
+    return marked
+
+
+def _take_groups(strata: Int64, order: Int64, free: Bool, groups: Int64, *, fraction: float) -> Bool:
+    """Mark about ``fraction`` of the free rows of each stratum: whole groups in seeded order, as long as they fit."""
+    marked = np.zeros(len(strata), dtype=np.bool_)
+    for name in np.unique(strata[free]):
+        rows = order[(strata[order] == name) & free[order]]
+        room = round(fraction * len(rows)) - np.count_nonzero(marked & (strata == name))
+        for group in dict.fromkeys(groups[rows].tolist()):
+            members = free & (groups == group)
+            size = np.count_nonzero(members & (strata == name))
+            if not marked[members].any() and size <= room:
+                marked |= members
+                room -= size
     return marked
 
 

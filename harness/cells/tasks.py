@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from harness.cells.places import find_folder
 from harness.cells.samples import Split, content_digest
-from harness.cells.sources import PackageSource, Source, read_source
+from harness.cells.sources import AudioFolders, AudioSource, PackageSource, Source, read_source
 from harness.cells.specs import Spec, parse_spec
 from harness.cells.splits import label_strata, split_rows, stratified
 from harness.errors import UserError, unknown_name
@@ -97,9 +97,14 @@ class TaskSpec(Spec):
             raise ValueError(
                 "max_length belongs to texts: give it for text and text-pair, leave it out for image and audio"
             )
-        if (self.kind == "audio") != (self.source.kind == "audio-archive"):
-            raise ValueError("an audio task needs a source of kind audio-archive, which no other task can read")
-        if self.source.kind == "audio-archive" and len(self.source.label_values) != len(self.class_names):
+        is_sound = self.source.kind in ("audio-archive", "audio-folders")
+        if (self.kind == "audio") != is_sound:
+            raise ValueError(
+                "an audio task needs a source of kind audio-archive or audio-folders, which no other task can read"
+            )
+        if isinstance(self.source, AudioSource | AudioFolders) and len(self.source.label_values) != len(
+            self.class_names
+        ):
             raise ValueError("source.label_values must name each of class_names once")
         if (self.split.test is None) == (self.source.kind == "package"):
             raise ValueError("split.test belongs to packages, whose data have no official test split")
@@ -162,7 +167,7 @@ def load_spec(spec: TaskSpec) -> TaskData:
     Raises:
         UserError: The data are not installed, damaged, or not the expected ones.
     """
-    samples, is_test, where = read_source(spec)
+    samples, is_test, where, groups = read_source(spec)
     revision = content_digest(samples)
     expected = spec.source.content_sha256
     source = spec.source
@@ -185,6 +190,7 @@ def load_spec(spec: TaskSpec) -> TaskData:
         test=rule.test or 0.0,
         seed=rule.seed,
         is_test=is_test,
+        groups=groups,
     )
     train, test = rows.train, rows.test
     if rule.train_rows is not None:

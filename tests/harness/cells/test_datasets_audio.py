@@ -9,7 +9,7 @@ from harness.cells.tasks import TaskSpec, load_spec, load_task, task_names, task
 from harness.errors import UserError
 
 CHOICE = Choice(rate=8000, label="who", label_values=("ann", "bob"), test_by="take", test_values=(0,))
-OFFICIAL = {"fsdd-digits": (2430, 270, 300), "fsdd-speakers": (2430, 270, 300), "esc10-fold3": (256, 64, 80)}
+OFFICIAL = {"fsdd-digits": (2430, 270, 300), "fsdd-speakers": (2430, 270, 300), "esc10-fold3": (260, 60, 80)}
 
 TOML = """
 name = "tiny"
@@ -61,18 +61,19 @@ def write(tmp_path):
 
 
 def test_clips_labels_and_who_is_reported_on(write):
-    split, is_test = read_audio_archive(write(rate=np.array(8000)), CHOICE)
+    split, is_test, groups = read_audio_archive(write(rate=np.array(8000)), CHOICE)
     assert isinstance(split.inputs, Clips)
     assert split.inputs.rate == 8000
     assert [wave.tolist() for wave in split.inputs.waves] == [[n] * n for n in range(1, 13)]
     assert split.labels.tolist() == [0, 1] * 6
     assert split.sample_ids.tolist() == list(range(12))
     assert is_test.tolist() == [True] * 4 + [False] * 8
+    assert groups is None
 
 
 def test_clips_of_one_length_need_no_offsets(write):
     audio = np.arange(24, dtype=np.int16).reshape(12, 2)
-    split, _ = read_audio_archive(write(audio=audio, offsets=None), CHOICE)
+    split, _, _ = read_audio_archive(write(audio=audio, offsets=None), CHOICE)
     assert [wave.tolist() for wave in split.inputs.waves] == audio.tolist()
     taken = split.take(np.array([5, 2]))
     assert [wave.tolist() for wave in taken.inputs.waves] == audio[[5, 2]].tolist()
@@ -151,7 +152,7 @@ def test_what_is_not_here_is_a_sentence(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('kind = "audio"\n', 'kind = "image"\n', "an audio task needs a source of kind audio-archive"),
+        ('kind = "audio"\n', 'kind = "image"\n', "an audio task needs a source of kind audio-archive or audio-folders"),
         ('label_values = ["ann", "bob"]', 'label_values = ["ann", "bob", "eve"]', "must name each of class_names once"),
         ('metric = "accuracy"', 'metric = "accuracy"\nmax_length = 8', "max_length belongs to texts"),
         ("[split]", "[split]\ntest = 0.5", "split.test belongs to packages"),
@@ -182,3 +183,36 @@ def test_the_five_folds_are_one_data_set():
     assert [spec.source.test_values for spec in specs] == [(1,), (2,), (3,), (4,), (5,)]
     assert len({spec.source.content_sha256 for spec in specs}) == 1
     assert len({spec.class_names for spec in specs}) == 1
+
+
+@pytest.mark.parametrize("fold", range(1, 6))
+def test_no_recording_of_the_environmental_sounds_is_in_two_splits(fold):
+    spec = task_spec(f"esc10-fold{fold}")
+    reason = missing_source(spec)
+    if reason is not None:
+        pytest.skip(reason)
+    groups, data = read_source(spec).groups, load_spec(spec)
+    train, calibration, test = (set(groups[s.sample_ids]) for s in (data.train, data.calibration, data.test))
+    assert not (train & calibration or train & test or calibration & test)
+    assert len(np.unique(groups)) < 400  # or there would be nothing to keep apart
+    assert np.bincount(data.calibration.labels, minlength=10).min() >= 5
+
+
+def test_clips_of_one_recording_stay_together(write, monkeypatch):
+    names = np.array([f"{take}-{100 + row // 2}-A" for row, take in enumerate(np.repeat([0, 1, 2], 4))])
+    monkeypatch.setenv("HARNESS_DATA", str(write(clip=names).parents[1]))
+    described = TOML.replace("test_values = [0]", "test_values = [0]\ngroup_by = 'clip'\ngroup_pattern = '-([0-9]+)-'")
+    described = described.replace("calibration = 0.25", "calibration = 0.5")
+    spec = parse_spec(TaskSpec, described, where="tiny.toml")
+    assert read_source(spec).groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    data = load_spec(spec)
+    assert len(data.calibration) == 4
+    assert not set(data.calibration.sample_ids // 2) & set(data.train.sample_ids // 2)
+
+
+def test_a_clip_without_a_recording_is_a_sentence(write):
+    choice = CHOICE._replace(group_by="clip", group_pattern="^[0-9]-([0-9]+)-")
+    with pytest.raises(UserError, match=r"'clip', has 'x' for clip 1, expected a name like"):
+        read_audio_archive(write(clip=np.array(["1-2-A", "x"] * 6)), choice)
+    with pytest.raises(UserError, match="has no array 'clip'"):
+        read_audio_archive(write(), choice)

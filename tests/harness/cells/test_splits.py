@@ -117,3 +117,23 @@ def test_the_largest_remainder_gets_the_odd_sample():
     strata = np.repeat([0, 1], [10, 11])
     split = split_rows(strata, np.arange(21), calibration=0.25, test=0.25, seed=0)
     assert np.bincount(strata[split.test]).tolist() == [2, 3]
+
+
+@given(labelled_ids(), st.floats(0.2, 0.4), st.integers(0, 99), st.integers(1, 4))
+def test_groups_are_not_divided_between_training_and_calibration(rows, fraction, seed, size):
+    strata, ids = rows
+    groups = np.argsort(np.argsort(ids)) // size
+    is_test = np.arange(len(ids)) < 2
+    split = split_rows(strata, ids, calibration=fraction, test=0, seed=seed, is_test=is_test, groups=groups)
+    assert sorted(np.concatenate(split).tolist()) == list(range(len(ids)))
+    assert not set(groups[split.train]) & set(groups[split.calibration])
+    if size == 1:
+        for stratum in np.unique(strata):
+            free = (strata == stratum) & ~is_test
+            held_out = np.count_nonzero(strata[split.calibration] == stratum)
+            assert held_out == round(fraction * np.count_nonzero(free))
+
+
+def test_groups_of_another_number_of_samples_are_refused():
+    with pytest.raises(UserError, match="one group for each of the 20 samples, got 3"):
+        split_rows(np.arange(20) % 2, np.arange(20), calibration=0.2, test=0.3, seed=0, groups=np.arange(3))

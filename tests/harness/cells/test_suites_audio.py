@@ -16,6 +16,8 @@ def test_every_network_hears_every_data_set(tmp_path):
             dataset: {c.seed for c in cells if (c.backbone, c.dataset) == (network, dataset)}
             for dataset in {"fsdd-digits", "fsdd-speakers"} | folds
         }
+        commands = {c.seed for c in cells if (c.backbone, c.dataset) == (network, "speech-commands")}
+        assert commands == {0}
         assert seeds == {"fsdd-digits": {0, 1, 2}, "fsdd-speakers": {0, 1, 2}} | {fold: {0} for fold in folds}
 
 
