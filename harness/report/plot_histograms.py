@@ -13,6 +13,8 @@ from harness.report.display import short_spec
 from harness.report.frame import HISTOGRAMS, RESULTS, ReportError, Rows, check_cells, headline_rows, records
 from harness.report.style import INK, MUTED, styled
 
+NO_LOSS = "match_final"
+"""Name of the operating point whose exits are shown."""
 _COLUMNS = (5, 4, 3)  # the widest that leaves the fewest gaps
 _BAR = "#0072B2"
 _PEEKS = "#b9b9b9"
@@ -21,8 +23,9 @@ _PEEKS = "#b9b9b9"
 def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure, NDArray[np.object_]]:
     """Draw the share of samples (%) that leave at each exit (1-based), a panel a policy of one cell.
 
-    The panels are the headline rows of the results without the final exit, which needs no picture; the dotted line is
-    the mean exit. A reference that peeks is grey.
+    The panels are the headline rows of the results without the final exit, which needs no picture. A policy that was
+    placed at several operating points is shown at no loss on calibration, where that is one of them. The dotted line
+    is the mean exit; a reference that peeks is grey.
 
     Returns:
         The figure and a flat array of its axes, one a policy.
@@ -33,7 +36,7 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
     shares = check_cells(histograms, HISTOGRAMS, [cell])
     rows = headline_rows(check_cells(results, RESULTS, [cell]))
     rows = rows[(rows["policy_name"] != "final") & rows["policy"].isin(set(shares["policy"]))]
-    rows = rows.drop_duplicates("policy")
+    rows = _at_no_loss(rows).drop_duplicates("policy")
     if not len(rows):
         raise ReportError(f"There is no exit histogram of '{cell}'; give its rows in 'results' and 'histograms'.")
     several = set(rows.loc[rows["policy_name"].duplicated(keep=False), "policy_name"])
@@ -60,6 +63,13 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
         figure.supxlabel("exit", fontsize=9.5, color=INK)
         figure.supylabel("share of test samples (%)", fontsize=9.5, color=INK)
     return figure, grid[: len(rows)]
+
+
+def _at_no_loss(rows: Rows) -> Rows:
+    """Where a policy has rows of several operating points, those at which calibration loses nothing."""
+    no_loss = rows["operating"].astype(str).str.startswith(NO_LOSS)
+    has_one = no_loss.groupby(rows["policy_name"]).transform("any")
+    return rows[no_loss | ~has_one]
 
 
 def _draw(axes: Axes, exits: NDArray[np.int_], shares: NDArray[np.float64], mean_exit: float) -> None:

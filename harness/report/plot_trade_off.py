@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
@@ -256,7 +257,7 @@ def draw_trade_off(axes: Axes, data: TradeOffData, highlight: tuple[str, ...]) -
                 label=f"{name} chosen",
             )
     for name, point in data.oracle.items():
-        _draw_oracle(axes, name, point, view)
+        _draw_oracle(axes, name, point, view, final=value)
     if below := _below(view):
         axes.text(
             0.015, 0.02, f"axis cut, below it: {below}", transform=axes.transAxes, fontsize=8, color=MUTED, zorder=6
@@ -318,8 +319,11 @@ def _draw_static(axes: Axes, data: TradeOffData, view: View) -> None:
         )
 
 
-def _draw_oracle(axes: Axes, name: str, point: Point, view: View) -> None:
-    """Draw a reference that peeks as a hollow star; beyond the view it sits on the edge and says where it really is."""
+def _draw_oracle(axes: Axes, name: str, point: Point, view: View, *, final: float) -> None:
+    """Draw a reference that peeks as a hollow star; beyond the view it sits on the edge and says where it really is.
+
+    The name of one that lies on the line of the final exit stands above the line.
+    """
     (left, right), (bottom, top) = np.log(view.speedup), view.metric
     x = min(point.speedup, float(np.exp(left + 0.965 * (right - left))))
     y = min(max(point.metric, bottom), bottom + 0.95 * (top - bottom))
@@ -340,7 +344,7 @@ def _draw_oracle(axes: Axes, name: str, point: Point, view: View) -> None:
     axes.annotate(
         f"{name}: {point.metric:.1f} at {point.speedup:.2g}×{off}",
         (x, y),
-        xytext=(-10 if leftwards else 10, 0),
+        xytext=(-10 if leftwards else 10, 8 if abs(y - final) < 0.03 * (top - bottom) else 0),
         textcoords="offset points",
         ha="right" if leftwards else "left",
         va="center",
@@ -348,6 +352,7 @@ def _draw_oracle(axes: Axes, name: str, point: Point, view: View) -> None:
         color=INK,
         annotation_clip=False,
         zorder=6,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
     )
 
 

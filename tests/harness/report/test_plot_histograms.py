@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.report.frame import ReportError
@@ -39,6 +40,21 @@ def test_two_instances_of_a_policy_are_told_apart(frames):
     _, panels = exit_histograms(results, frames.histograms, CELL)
     titles = [panel.get_title(loc="left") for panel in panels]
     assert sum(title.startswith("margin(threshold=") for title in titles) == 2
+
+
+def test_a_policy_at_several_operating_points_is_shown_at_no_loss(frames):
+    results = frames.results.copy()
+    twice = results[(results["cell"] == CELL) & (results["policy_name"] == "pabee")].assign(
+        policy="pabee(patience=1)", operating="budget(share=0.5, unit=layers)", protocol="calibration"
+    )
+    results.loc[results["policy_name"] == "pabee", ["operating", "protocol"]] = [
+        "match_final(tolerance=0)",
+        "calibration",
+    ]
+    histograms = frames.histograms[frames.histograms["policy_name"] == "pabee"].assign(policy="pabee(patience=1)")
+    _, panels = exit_histograms(pd.concat([results, twice]), pd.concat([frames.histograms, histograms]), CELL)
+    titles = [panel.get_title(loc="left") for panel in panels]
+    assert [title for title in titles if title.startswith("pabee")] == ["pabee"]
 
 
 def test_a_cell_without_histogram_is_an_error(frames):
