@@ -54,6 +54,7 @@ class ExitPolicy(ABC):
         tasks: which tables the literature defines the rule for.
         abstains: whether a sample may leave without an answer (prediction -1).
         online: whether it decides samples in an order and learns on the way (policies.stream).
+        least_exits: fewest exits L of a network that it can decide for.
         takes_numbers: whether ``observe`` and ``fallback`` also take one sample as plain numbers instead of arrays [1]
             (evidence, state, score and answer alike) and say the same, bit for bit: operators do, array methods do
             not. A live run of single samples is then faster. Not inherited by a class that defines either anew.
@@ -68,6 +69,7 @@ class ExitPolicy(ABC):
     tasks: ClassVar[frozenset[Task]] = frozenset({"classification"})
     abstains: ClassVar[bool] = False
     online: ClassVar[bool] = False
+    least_exits: ClassVar[int] = 1
     takes_numbers: ClassVar[bool] = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -146,6 +148,10 @@ class ExitPolicy(ABC):
             raise PolicyError(
                 f"{self.name}: the rule is defined for {' and '.join(sorted(self.tasks))} only, and this table is a "
                 f"{task} (C = {n_outputs}): choose one of {', '.join(_defined_for(task))}"
+            )
+        if n_exits < self.least_exits:
+            raise PolicyError(
+                f"{self.name}: the rule needs at least {self.least_exits} exits, and this network has {n_exits}: use final"
             )
         level = self.level
         if isinstance(level, tuple) and len(level) != n_exits - 1:

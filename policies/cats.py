@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
 from policies.evidence import Evidence, EvidenceTable
-from policies.fitting import require_several_exits
 from policies.parameters import knob, learned, parameter
 from policies.table import CalibrationTable, Floats
 
@@ -52,11 +51,11 @@ class Cats(ExitPolicy):
     leaves_when = "<="
     knob = "epsilon"
     tasks = frozenset({"classification", "regression"})
+    least_exits = 2
 
     def check_shape(self, n_exits: int, n_outputs: int) -> None:
-        """Refuse a single exit, and the naive method on a regression, whose confidence is no probability."""
+        """Refuse the naive method on a regression, whose confidence is no probability."""
         ExitPolicy.check_shape(self, n_exits, n_outputs)
-        require_several_exits(self.name, n_exits)
         if n_outputs == 1 and self.method == "naive":
             raise PolicyError(
                 "cats: method=naive compares a confidence in 0..1 with 1 - epsilon, which a regression does not have: "

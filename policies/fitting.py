@@ -68,12 +68,6 @@ def logistic(
     return np.append(slope, found[-1] - slope @ centre)
 
 
-def require_several_exits(name: str, n_exits: int) -> None:
-    """Raise a PolicyError sentence if the network has one exit only."""
-    if n_exits == 1:
-        raise PolicyError(f"{name}: a network of one exit has nothing to decide: use final")
-
-
 def require_two_classes(name: str, calibration: CalibrationTable) -> None:
     """Raise a PolicyError sentence if the calibration labels are all of one class."""
     if calibration.labels.min() == calibration.labels.max():

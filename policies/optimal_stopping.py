@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
 from policies.evidence import Evidence, EvidenceTable, softmax, summarise
-from policies.fitting import require_several_exits, require_two_classes
+from policies.fitting import require_two_classes
 from policies.history import cheap_numbers
 from policies.parameters import Threshold, knob, learned, parameter
 from policies.stopping import N_FOLDS, Advantage, fit_advantage
@@ -51,11 +51,7 @@ class OptimalStopping(ExitPolicy):
     needs = frozenset({"label", "confidence", "entropy", "margin", "probs"})
     leaves_when = "<="
     knob = "price"
-
-    def check_shape(self, n_exits: int, n_outputs: int) -> None:
-        """Refuse a single exit."""
-        ExitPolicy.check_shape(self, n_exits, n_outputs)
-        require_several_exits(self.name, n_exits)
+    least_exits = 2
 
     def learn(self, calibration: CalibrationTable) -> Self:
         """Fit the value of going on at every exit but the last."""
@@ -91,11 +87,7 @@ class OptimalStoppingEnsemble(ExitPolicy):
     needs = frozenset({"label", "confidence", "entropy", "margin", "logits"})
     leaves_when = "<="
     knob = "price"
-
-    def check_shape(self, n_exits: int, n_outputs: int) -> None:
-        """Refuse a single exit."""
-        ExitPolicy.check_shape(self, n_exits, n_outputs)
-        require_several_exits(self.name, n_exits)
+    least_exits = 2
 
     def learn(self, calibration: CalibrationTable) -> Self:
         """Fit the ensembles, and the value of going on with ensembles fitted on other samples."""

@@ -50,6 +50,12 @@ def expected_loss(
     return float(weighted.sum() / n), gradient
 
 
+def expected(gate_logits: Floats, values: Floats) -> Floats:
+    """Return sum_i pi_i v_i of every sample [N], for values [L, N] or [L]: accuracy, cost or depth under soft exits."""
+    each: Floats = np.einsum("ln,ln->n", np.exp(log_exit_probabilities(gate_logits)), _by_sample(values, gate_logits))
+    return each
+
+
 def soft_exit_objective(losses: Floats, *, prior: Floats | None = None, beta: float = 0.0) -> Objective:
     """Return ``expected_loss`` as an objective of gates, for losses [L, N] of all samples."""
 
@@ -57,6 +63,10 @@ def soft_exit_objective(losses: Floats, *, prior: Floats | None = None, beta: fl
         return expected_loss(gate_logits, losses[:, rows], prior=prior, beta=beta)
 
     return objective
+
+
+def _by_sample(values: Floats, gate_logits: Floats) -> Floats:
+    return np.broadcast_to(values.reshape(len(values), -1), (len(gate_logits) + 1, gate_logits.shape[1]))
 
 
 def geometric_prior(rate: float, n_exits: int) -> Floats:

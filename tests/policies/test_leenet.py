@@ -6,8 +6,8 @@ import pytest
 
 from policies.errors import PolicyError
 from policies.evidence import EvidenceTable
-from policies.leenet import scaled_cost
-from policies.soft_exits import exit_losses, expected_loss
+from policies.leenet import PARAMS, gate_logits, scaled_cost
+from policies.soft_exits import exit_losses, expected, expected_loss
 from policies.spec import parse_policy
 from policies.table import CalibrationTable, TestTable
 from policies.walk import decide, trace
@@ -104,3 +104,52 @@ def test_the_fit_is_fast_and_repeats_itself():
     first = parse_policy("leenet").fit(table)
     assert time.process_time() - start < 20  # a fraction of a second on an idle machine
     assert np.array_equal(first.weights, parse_policy("leenet").fit(table).weights)
+
+
+def priced(kind, **extra):
+    return planted(kind, costs={PARAMS: np.array([0, 0.2, 0.5, 1])}, **extra)
+
+
+def test_released_steps_have_one_size_whatever_the_gradient():
+    calibration, _ = priced(CalibrationTable, n=128)
+    rate = 1e-3
+    start = parse_policy(f"leenet_released(learning_rate={rate}, batch_size=128, epochs=1)").fit(calibration)
+    onward = parse_policy(f"leenet_released(learning_rate={rate}, batch_size=64, epochs=1)").fit(calibration)
+    at_rest = parse_policy("leenet_released(learning_rate=0)").fit(calibration).weights[:-1]
+    assert np.abs(start.weights[:-1] - at_rest) == pytest.approx(np.full((3, 4), rate), rel=1e-3)
+    steps = np.abs(onward.weights[:-1] - at_rest) / rate  # two steps, with or against each other
+    assert np.minimum(steps, np.abs(steps - 2)).max() < 1e-3
+    assert np.abs(at_rest).max() <= 3**-0.5
+
+
+def test_the_released_steps_go_downhill():
+    calibration, _ = priced(CalibrationTable)
+    losses = 0.8 * exit_losses(calibration) + 0.2 * scaled_cost("leenet", calibration, PARAMS)
+
+    def loss(spec):
+        return expected_loss(gate_logits(parse_policy(spec).fit(calibration), calibration), losses)[0]
+
+    best = loss(f"leenet(alpha=0.2, unit={PARAMS})")
+    walked = loss("leenet_released(alpha=0.2, learning_rate=0.01, epochs=10)")
+    assert best < walked < loss("leenet_released(alpha=0.2, learning_rate=0)") - 0.1
+
+
+def test_the_released_variant_repeats_itself_and_asks_for_its_unit():
+    calibration, _ = priced(CalibrationTable, n=200)
+    one, other = (parse_policy("leenet_released(learning_rate=0.01)").fit(calibration).weights for _ in range(2))
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, parse_policy("leenet_released(learning_rate=0.01, seed=1)").fit(calibration).weights)
+    with pytest.raises(PolicyError, match="no cost in 'params_leenet_repo'; it has layers"):
+        parse_policy("leenet_released").fit(planted(CalibrationTable)[0])
+
+
+def test_gates_in_logits_are_those_the_rule_compares():
+    calibration, _ = planted(CalibrationTable, n=300)
+    policy = parse_policy("leenet(alpha=0.2)").fit(calibration)
+    table = TestTable(calibration.logits, calibration.labels, features=calibration.features)
+    logits = gate_logits(policy, table)
+    assert 1 / (1 + np.exp(-logits)) == pytest.approx(trace(policy, EvidenceTable(table)).score[:-1], abs=1e-12)
+    depth = expected(logits, np.arange(1.0, 5.0))
+    assert depth.mean() == pytest.approx(decide(policy, EvidenceTable(table)).exit_index.mean() + 1, abs=0.2)
+    with pytest.raises(PolicyError, match="the table has no features"):
+        gate_logits(policy, TestTable(calibration.logits, calibration.labels))

@@ -209,7 +209,9 @@ def failure(logits, labels, spec="optimal_stopping", **more):
 def test_what_cannot_work_is_a_sentence_of_either(name):
     chain = Chain(100, 0)
     assert f"{name}: 40 calibration samples are too few" in failure(chain.logits[:40], chain.labels[:40], name)
-    assert f"{name}: a network of one exit has nothing to decide" in failure(chain.logits[:, :1], chain.labels, name)
+    assert f"{name}: the rule needs at least 2 exits, and this network has 1" in failure(
+        chain.logits[:, :1], chain.labels, name
+    )
 
 
 def test_what_cannot_work_is_a_sentence():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from policies.soft_exits import exit_losses, expected_loss, geometric_prior, log_exit_probabilities
+from policies.soft_exits import exit_losses, expected, expected_loss, geometric_prior, log_exit_probabilities
 from policies.table import CalibrationTable
 
 
@@ -80,3 +80,11 @@ def test_losses_of_both_kinds_of_table():
     assert exit_losses(CalibrationTable(logits, np.array([1])))[:, 0] == pytest.approx(-np.log([0.5, 0.1]))
     outputs = np.array([[[1.0], [2.5]]], np.float32)
     assert exit_losses(CalibrationTable(outputs, np.array([2.0])))[:, 0].tolist() == [1.0, 0.25]
+
+
+def test_what_is_expected_under_soft_exits():
+    logits, values = case(2)
+    assert expected(logits, values).mean() == pytest.approx(expected_loss(logits, values)[0], abs=1e-12)
+    # g = (1/2, 1/5) as above: 1 * .5 + 2 * .1 + 3 * .4
+    assert expected(np.array([[0.0], [np.log(0.25)]]), np.array([1.0, 2, 3])).tolist() == pytest.approx([1.9])
+    assert expected(np.zeros((0, 4)), np.array([7.0])).tolist() == [7.0] * 4
