@@ -151,7 +151,8 @@ class ExitPolicy(ABC):
             )
         if n_exits < self.least_exits:
             raise PolicyError(
-                f"{self.name}: the rule needs at least {self.least_exits} exits, and this network has {n_exits}: use final"
+                f"{self.name}: the rule needs at least {self.least_exits} exits, and this network has {n_exits}: "
+                "use final"
             )
         level = self.level
         if isinstance(level, tuple) and len(level) != n_exits - 1:
