@@ -40,6 +40,7 @@ class MultiExitModel(nn.Module, ABC):
         heads: one head an exit; trained with a learning rate of their own.
         half_logits: whether every logit is a half-precision number, so that a cache may keep it as one.
         reads: names of the inputs it cannot do without.
+        pretrained_digest: of weights that training leaves alone and a checkpoint does not hold; None: there are none.
     """
 
     n_exits: int
@@ -48,11 +49,16 @@ class MultiExitModel(nn.Module, ABC):
     heads: nn.ModuleList
     half_logits: bool = False
     reads: tuple[str, ...] = ()
+    pretrained_digest: str | None = None
 
     @property
     def exit_layers(self) -> tuple[int, ...]:
         """The layer [L] after which each exit stands, 1-based: the cost of an exit in layers."""
         return tuple(range(1, self.n_exits + 1))
+
+    def wrapped_layers(self) -> Sequence[nn.Module]:
+        """The layer behind each early exit [L - 1], for LEENet's way of counting; none where that does not apply."""
+        return ()
 
     def samples(self, inputs: np.ndarray | Sequence[str] | Clips, second: Sequence[str] | None = None) -> Samples:
         """Prepare a split once for `Samples.batch(rows) -> Inputs`.
@@ -75,7 +81,11 @@ class MultiExitModel(nn.Module, ABC):
 
     @abstractmethod
     def feature(self, exit_index: int, state: State) -> Tensor:
-        """The pooled state [B, H] that the head of this exit reads."""
+        """The state that the head of this exit reads: [B, H], or a map [B, ch, h, w] of a size of its own."""
+
+    def pooled(self, exit_index: int, feature: Tensor) -> Tensor:
+        """What a cache keeps of a feature and policies read, [B, H]: the feature itself where it is no map."""
+        return feature
 
     @abstractmethod
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
@@ -119,7 +129,7 @@ class MultiExitModel(nn.Module, ABC):
         for exit_index in range(self.n_exits):
             state = self.segment(exit_index, state)
             feature = self.feature(exit_index, state)
-            features.append(feature)
+            features.append(self.pooled(exit_index, feature))
             logits.append(self.head(exit_index, feature))
         return torch.stack(logits, dim=1), torch.stack(features, dim=1)
 

@@ -1,8 +1,9 @@
 """Trained networks on disk: the trained tensors as float16, and a file that says onto what they belong.
 
-A folder holds `model.safetensors` (adapters and heads of an encoder, all weights of a network trained from scratch)
-and `config.json` (backbone and its arguments, size of the adapters, digest of the pretrained weights, and
-`weights_digest`, which names the network in cache keys without loading it and is the same on every machine).
+A folder holds `model.safetensors` (adapters and heads of an encoder, heads on a frozen trunk, all weights of a network
+trained from scratch) and `config.json` (backbone and its arguments, size of the adapters, digest of the pretrained
+weights, and `weights_digest`, which names the network in cache keys without loading it and is the same on every
+machine).
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def save_checkpoint(
             raise BackboneError(f"tensor '{name}' does not fit into float16: train with a smaller learning rate.")
         tensors[name] = half
         value.copy_(half)
-    pretrained = model.pretrained_digest if isinstance(model, HFEncoder) else None
+    pretrained = model.pretrained_digest
     digest = _digest(pretrained, adapters, tensors)
     config = {
         "format": FORMAT,
@@ -116,11 +117,12 @@ def load_checkpoint(folder: Path, **places: Any) -> MultiExitModel:
         if not isinstance(model, HFEncoder):
             raise BackboneError(f"'{folder}' holds adapters, but '{config['backbone']}' is not an encoder.")
         handle = attach(model, settings)
-        if model.pretrained_digest != config["pretrained_digest"]:
-            raise BackboneError(
-                f"the adapters in '{folder}' were trained on other pretrained weights than those of "
-                f"'{config['backbone']}' here: install the version they were trained on, or train the cell anew."
-            )
+    if model.pretrained_digest != config["pretrained_digest"]:
+        raise BackboneError(
+            f"the {'heads' if settings is None else 'adapters'} in '{folder}' were trained on other pretrained weights "
+            f"than those of '{config['backbone']}' here: install the version they were trained on, or train the cell "
+            "anew."
+        )
     _fill(model, tensors, folder)
     if handle is not None:
         merge(handle)

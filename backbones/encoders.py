@@ -81,7 +81,6 @@ class HFEncoder(MultiExitModel):
         self.pooling = pooling
         self.half_logits = half_logits
         self.heads = linear_heads(self.n_exits, self.feature_width, n_outputs)
-        self.pretrained_digest: str | None = None
         self._exit_layers = chosen
         starts = (0, *chosen[:-1])
         self._spans = [layers[start:end] for start, end in zip(starts, chosen, strict=True)]

@@ -65,13 +65,18 @@ class EvidenceReader:
             )
         return cls(policy.needs, n_exits=n_exits, n_outputs=n_outputs)
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether the policies look at more than logits."""
+        return "features" in self._needs
+
     def __call__(self, exit_index: int, logits: Tensor, feature: Tensor, sample_ids: Ints) -> Evidence:
         """Return the evidence of one exit.
 
         Args:
             exit_index: 0-based.
             logits: [B, C] on any device.
-            feature: [B, H], read only if the policy needs features.
+            feature: pooled [B, H], read only if the policy needs features.
             sample_ids: int64 [B].
         """
         if logits.shape[0] == 1 and self._n_outputs <= ROW_CLASSES:

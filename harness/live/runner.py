@@ -225,6 +225,8 @@ class EarlyExitRunner:
             state = self._segment(exit_index, state)
             feature = model.feature(exit_index, state)
             logits = model.head(exit_index, feature)
+            if read.reads_features:
+                feature = model.pooled(exit_index, feature)
             staying = walk.look(read(exit_index, logits, feature, walk.sample_ids))
             if staying is not None:
                 if not staying.any():

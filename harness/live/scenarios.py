@@ -162,7 +162,10 @@ def run_together(
         for exit_index in range(model.n_exits):
             state = model.segment(exit_index, state)
             feature = model.feature(exit_index, state)
-            evidence = read(exit_index, model.head(exit_index, feature), feature, sample_ids)
+            logits = model.head(exit_index, feature)
+            if read.reads_features:
+                feature = model.pooled(exit_index, feature)
+            evidence = read(exit_index, logits, feature, sample_ids)
             waiting = [walk for walk in waiting if walk.look(evidence) is None]
             if not waiting:
                 break
