@@ -65,11 +65,11 @@ class LeenetReleased(Leenet):
     """LEENet with its gates trained as the released code does it: every step is the first step of a new optimiser.
 
     The rule and the loss are those of ``leenet``. Gates begin at uniform(-1 / sqrt(H), 1 / sqrt(H)), drawn from
-    ``seed``, and for ``epochs`` passes over the calibration samples, in batches of ``batch_size`` in random order, every
-    weight moves by learning_rate * g / (|g| + 1e-8), g the gradient: Adam made anew, whose first step has the size of
-    the learning rate however small the gradient is. Published: learning_rate 1e-6 (1e-8 on ResNet50), 3 epochs, batches
-    of 64, threshold .5, costs in parameters as the code counts them, which are in the tables of networks with LEENet's
-    exits only (unit = params_leenet_repo).
+    ``seed``, and for ``epochs`` passes over the calibration samples, in batches of ``batch_size`` in random order,
+    every weight moves by learning_rate * g / (|g| + 1e-8), g the gradient: Adam made anew, whose first step has the
+    size of the learning rate however small the gradient is. Published: learning_rate 1e-6 (1e-8 on ResNet50), 3 epochs,
+    batches of 64, threshold .5, costs in parameters as the code counts them, which are in the tables of networks with
+    LEENet's exits only (unit = params_leenet_repo).
 
     Reference: LEENet (EarlyExitNet repository, 2023), alpha_tuning notebook and EarlyExitGateLoss. There gates read the
     flattened map and a weight moves by .002 in all, which thousands of inputs add up to many logits; with pooled

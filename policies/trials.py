@@ -60,12 +60,14 @@ def synthetic(n: int, n_exits: int, n_outputs: int, policy: ExitPolicy, *, seed:
     features = np.concatenate([logits, rng.normal(size=(n, n_exits, 5))], axis=2)
     signals = {name.removeprefix("signals."): rng.uniform(size=(n, n_exits)).astype(np.float32)
                for name in policy.needs if name.startswith("signals.")}  # fmt: skip
+    unit = getattr(policy, "unit", "layers")
     return CalibrationTable(
         logits=logits.astype(np.float32),
         labels=truth,
         sample_ids=rng.permutation(10 * n)[:n].astype(np.int64),
         features=features.astype(np.float16),
         signals=signals,
+        costs={unit: np.arange(1.0, n_exits + 1)} if isinstance(unit, str) else {},
     )
 
 

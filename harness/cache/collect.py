@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from backbones.base import MultiExitModel
 from backbones.costs import binary_macs, cumulative_macs, layer_costs
+from backbones.costs_leenet import UNIT as LEENET_UNIT
+from backbones.costs_leenet import measure_leenet_costs
 from backbones.samples import Samples
 from harness.cache.atomic import Notify, folder_lock, remove_leftovers, silent
 from harness.cache.cell import PARTIAL_FOLDER, Cell, CellFacts, SplitName, SplitRecord, open_cell, write_manifest
@@ -112,11 +114,14 @@ class _Collected(NamedTuple):
 def exit_costs(model: MultiExitModel, samples: Samples) -> Costs:
     """Cumulative cost of every exit in layers [L] and in MACs ([L], or [N, L] where lengths differ).
 
-    Binary networks, whose inputs all have one size, have a unit more, `bmacs` [L]: products of two signs.
+    Binary networks, whose inputs all have one size, have a unit more, `bmacs` [L]: products of two signs; and networks
+    with the exits of LEENet have `params_leenet_repo` [L].
     """
     costs = {"layers": layer_costs(model), "macs": cumulative_macs(model, samples).exits}
     if samples.lengths is None and (products := binary_macs(model, samples.batch([0]))).any():
         costs["bmacs"] = products
+    if wrapped := model.wrapped_layers():
+        costs[LEENET_UNIT] = measure_leenet_costs(model, wrapped)
     return costs
 
 

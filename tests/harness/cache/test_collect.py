@@ -103,6 +103,14 @@ def test_images_with_layers_and_macs(tmp_path, tiny):
     )
 
 
+def test_only_networks_with_wrapped_layers_have_the_costs_of_leenet(tiny, monkeypatch):
+    network = tiny.Tiny()
+    samples = network.samples(["1 2", "3 4 5"])
+    assert "params_leenet_repo" not in exit_costs(network, samples)
+    monkeypatch.setattr(tiny.Tiny, "wrapped_layers", lambda self: self.layers[1:])
+    assert exit_costs(network, samples)["params_leenet_repo"][[0, -1]].tolist() == [0, 1]
+
+
 def test_logits_do_not_depend_on_batch_or_shard_size(tiny, tmp_path):
     tables = []
     for batch_size, shard_size in ((1, 1000), (7, 1000), (1000, 1000), (4, 3), (1, 1)):
