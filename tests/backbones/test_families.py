@@ -194,6 +194,22 @@ def test_segments_equal_the_library(case, folders, exits):
         assert (theirs[layer] - theirs[layer - 1])[on_tokens].abs().max() > 0.1
 
 
+@per_case
+@torch.no_grad()
+def test_attention_while_training_is_the_same_function(case, folders):
+    """Dropout apart: a network in training says what it says in use, padding too."""
+    model = network(case, folders)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    inputs = batch_of(case, model)
+    in_use, used = model(inputs), model.backbone.config._attn_implementation
+    torch.testing.assert_close(model.train()(inputs), in_use, atol=1e-5, rtol=1e-5)
+    assert model.backbone.config._attn_implementation == "eager"
+    model.eval()
+    assert model.backbone.config._attn_implementation == used
+
+
 @torch.no_grad()
 def test_an_albert_layer_of_two_inner_ones(tmp_path):
     """The library tells the states after each inner layer; an exit stands after the group."""
