@@ -12,13 +12,22 @@ from harness.cells.plan import Cell, CellStatus
 from harness.console import Console
 from harness.evaluate import Evaluation
 from harness.live_cells import LiveCell, open_live, replayed_policies
-from harness.live_results import BatchRow, SavedRow, environment_name, save_batches, save_live
+from harness.live_results import (
+    BatchRow,
+    SavedAgreement,
+    SavedDisagreement,
+    SavedRow,
+    environment_name,
+    save_agreement,
+    save_batches,
+    save_live,
+)
 from harness.replay.replay import Outcome
 
 if TYPE_CHECKING:
     from harness.live.environment import Environment
     from harness.live.protocol import Plan
-    from harness.live.rows import LiveRow
+    from harness.live.rows import Disagreement, LiveRow
     from harness.live.summary import LiveReport
 
 SECONDS_A_CELL = 45.0
@@ -26,6 +35,8 @@ LONGEST_A_CELL = 240.0
 """Where `SECONDS_A_CELL` are too few to time every policy often enough for its 99th percentile."""
 SECONDS_A_BATCH_SIZE = 15.0
 BATCH_SIZES = (8, 32, 128)
+CHECKED_SIZE = 32
+"""Of the batches in which every policy's decisions are compared with the replay."""
 BATCHED = ("max_prob", "pabee", "beem_c", "beem_v", "lte")
 """The policies whose throughput is measured: the first two of these that a cell has."""
 _SAMPLES_BATCHED = 512
@@ -105,6 +116,8 @@ def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, de
     _tell(report, cell, console)
     write_tensors(folder / "live" / f"{cell.id}.safetensors", report.raw, ("cell", cell.id))
     name, facts = environment_facts(report.environment)
+    _save_agreement(out, cell, report.environment, 1, len(live.data), [row.policy for row in report.rows],
+                    report.disagreements)  # fmt: skip
     save_live(out, name, facts, [SavedRow(cell=cell.id, **row.model_dump()) for row in report.rows])
     if cell.seed in (0, None):
         chosen = {s.outcome.spec for s in evaluation.scored if s.outcome is not None and s.placed.operating != "fixed"}
@@ -118,6 +131,41 @@ def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, de
             report = _run(fewer, batched, options, plan, others=others, quiet=console.quiet)
             rows += batch_rows(cell.id, report, {outcome.spec for outcome in batched})
         save_batches(out, name, facts, rows)
+        _check_batches(live, cell, [o for o in able if o.spec in chosen], out, device, console)
+
+
+def _check_batches(
+    live: LiveCell, cell: Cell, outcomes: Sequence[Outcome], out: Path, device: str, console: Console
+) -> None:
+    """Decide in batches, for every policy at the points that calibration chose; nothing is timed."""
+    from harness.live.confirm import LiveOptions as Options
+    from harness.live.confirm import check_live
+    from harness.live.environment import checked_device, record_environment
+
+    console.say(f"live: {cell.id}, decisions in batches of {CHECKED_SIZE}, {len(outcomes)} policies")
+    fewer, options = LiveCell(live.model, live.data.first(_SAMPLES_BATCHED)), Options(CHECKED_SIZE, device)
+    found = check_live(fewer.model, fewer.data, [o.policy for o in outcomes], fewer.replayed(outcomes), options)
+    _say(found, cell, console)
+    specs = list(dict.fromkeys(o.spec for o in outcomes))
+    environment = record_environment(checked_device(device), options.dtype)
+    _save_agreement(out, cell, environment, CHECKED_SIZE, len(fewer.data), specs, found)
+
+
+def _save_agreement(
+    out: Path,
+    cell: Cell,
+    environment: Environment,
+    batch_size: int,
+    n: int,
+    specs: Sequence[str],
+    found: Sequence[Disagreement],
+) -> None:
+    from harness.live.summary import agreement
+
+    name, facts = environment_facts(environment)
+    rows = [SavedAgreement(cell=cell.id, **agreement(spec, batch_size, n, found).model_dump()) for spec in specs]
+    listed = [SavedDisagreement(cell=cell.id, batch_size=batch_size, **each.model_dump()) for each in found]
+    save_agreement(out, name, facts, rows, listed)
 
 
 def _batched(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -192,14 +240,19 @@ def _run(
     return run_live(live.model, live.data, [o.policy for o in outcomes], live.replayed(outcomes), how)
 
 
-def _tell(report: LiveReport, cell: Cell, console: Console) -> None:
+def _say(disagreements: Sequence[Disagreement], cell: Cell, console: Console) -> None:
     """Print every disagreement with its distance to the threshold and what explains it."""
-    for found in report.disagreements:
+    for found in disagreements:
         distance = "no distance" if found.distance is None else f"{found.distance:.3g} from the threshold"
         console.say(
             f"disagreement: {cell.id} {found.policy}, sample {found.sample_id}: exit {found.live_exit} live, "
             f"{found.replayed_exit} replayed, {distance}, {found.explanation}: {found.detail}"
         )
+
+
+def _tell(report: LiveReport, cell: Cell, console: Console) -> None:
+    """Print the disagreements, and whether anything remembers its inputs."""
+    _say(report.disagreements, cell, console)
     final = report.rows[0]
     if final.unique_over_repeated is not None:
         value, low, high = final.unique_over_repeated

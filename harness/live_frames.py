@@ -11,8 +11,11 @@ from harness.live.rows import QUANTILES, Latency
 from harness.live_results import (
     BatchRow,
     BoundRow,
+    SavedAgreement,
+    SavedDisagreement,
     SavedRow,
     SavedServerRow,
+    read_agreement,
     read_batches,
     read_live,
     read_server,
@@ -31,6 +34,8 @@ class LiveRows:
     batches: list[Row] = field(default_factory=list)
     server: list[Row] = field(default_factory=list)
     bounds: list[Row] = field(default_factory=list)
+    agreement: list[Row] = field(default_factory=list)
+    differences: list[Row] = field(default_factory=list)
 
 
 def live_rows(out: Path, cells: Collection[str]) -> LiveRows:
@@ -51,7 +56,12 @@ def live_rows(out: Path, cells: Collection[str]) -> LiveRows:
             rows.batches.append(_batch(batch) | {"environment": batches.environment})
     if server is not None:
         rows.server = [_served(r) | {"environment": server.environment} for r in server.rows if r.cell in cells]
-        rows.bounds = [_bound(r) for r in server.bounds if r.cell in cells]
+        rows.bounds = [_of_policy(r) for r in server.bounds if r.cell in cells]
+    agreement = read_agreement(out)
+    if agreement is not None:
+        where = {"environment": agreement.environment}
+        rows.agreement = [_of_policy(r) | where for r in agreement.rows if r.cell in cells]
+        rows.differences = [_of_policy(r) for r in agreement.differences if r.cell in cells]
     return rows
 
 
@@ -97,5 +107,5 @@ def _served(row: SavedServerRow) -> Row:
     return _names(row.cell, row.policy) | _ms(row.latency_ms) | rest
 
 
-def _bound(row: BoundRow) -> Row:
+def _of_policy(row: BoundRow | SavedAgreement | SavedDisagreement) -> Row:
     return _names(row.cell, row.policy) | row.model_dump(exclude={"cell", "policy"})

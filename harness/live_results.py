@@ -3,6 +3,7 @@
     <environment>.json           one sample at a time: every core policy on every cell
     <environment>-batches.json   throughput at several batch sizes
     <environment>-server.json    the server scenario
+    <environment>-agreement.json how often live decided as the replay did, and every time it did not
 
 Quantiles and ends of intervals are kept, with five digits, a row a line; raw times stay in the folder of the run.
 """
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.cache.atomic import write_file
 from harness.errors import UserError
-from harness.live.rows import LiveRow, ServerRow
+from harness.live.rows import Agreement, Disagreement, LiveRow, ServerRow
 
 FOLDER = "live"
 SHOWN = "shown.json"
@@ -130,7 +131,38 @@ class ServerFile(_Strict):
     bounds: list[BoundRow]
 
 
-File = TypeVar("File", LiveFile, BatchFile, ServerFile)
+class SavedAgreement(Agreement):
+    """How often one policy decided live as in the replay, on one cell.
+
+    Attributes:
+        cell: cell id.
+    """
+
+    cell: str
+
+
+class SavedDisagreement(Disagreement):
+    """One sample that was decided otherwise.
+
+    Attributes:
+        cell: cell id.
+        batch_size: samples a batch.
+    """
+
+    cell: str
+    batch_size: int
+
+
+class AgreementFile(_Strict):
+    """Live against replay in one environment."""
+
+    environment: str
+    facts: dict[str, Any]
+    rows: list[SavedAgreement]
+    differences: list[SavedDisagreement]
+
+
+File = TypeVar("File", LiveFile, BatchFile, ServerFile, AgreementFile)
 
 
 def environment_name(cpu: str, device: str, threads: int) -> str:
@@ -157,6 +189,11 @@ def read_batches(out: Path, environment: str | None = None) -> BatchFile | None:
 def read_server(out: Path, environment: str | None = None) -> ServerFile | None:
     """Read the server scenario; see ``read_live``."""
     return _read(out, environment, "-server", ServerFile)
+
+
+def read_agreement(out: Path, environment: str | None = None) -> AgreementFile | None:
+    """Read live against replay; see ``read_live``."""
+    return _read(out, environment, "-agreement", AgreementFile)
 
 
 def _read(out: Path, environment: str | None, ending: str, kind: type[File]) -> File | None:
@@ -210,11 +247,30 @@ def save_server(
     _write(out, ServerFile(environment=environment, facts=facts, rows=new, bounds=found), "-server")
 
 
+def save_agreement(
+    out: Path,
+    environment: str,
+    facts: dict[str, Any],
+    rows: Iterable[SavedAgreement],
+    differences: Iterable[SavedDisagreement],
+) -> None:
+    """Replace what is known of the cells and batch sizes that were run now."""
+    new, found = list(rows), list(differences)
+    done = {(row.cell, row.batch_size) for row in new}
+    before = read_agreement(out, environment)
+    if before is not None:
+        new += [row for row in before.rows if (row.cell, row.batch_size) not in done]
+        found += [row for row in before.differences if (row.cell, row.batch_size) not in done]
+    new.sort(key=lambda r: (r.cell, r.batch_size))
+    found.sort(key=lambda r: (r.cell, r.batch_size))
+    _write(out, AgreementFile(environment=environment, facts=facts, rows=new, differences=found), "-agreement")
+
+
 def _bound_key(row: BoundRow) -> tuple[str, str, float]:
     return row.cell, row.policy, row.bound_ms
 
 
-def _write(out: Path, document: LiveFile | BatchFile | ServerFile, ending: str) -> None:
+def _write(out: Path, document: LiveFile | BatchFile | ServerFile | AgreementFile, ending: str) -> None:
     """Write a file, rows as a list of columns and a line a row, and remember its environment as the last that ran."""
     lines = []
     for name, value in _rounded(document.model_dump(mode="json")).items():

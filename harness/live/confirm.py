@@ -19,6 +19,7 @@ from harness.live.environment import checked_device, checked_dtype, record_envir
 from harness.live.predict import Probe, StepCosts, mean_costs, step_costs
 from harness.live.protocol import Clock, Entrant, Plan, Timings, measure
 from harness.live.repeats import unique_over_repeated
+from harness.live.rows import Disagreement
 from harness.live.runner import EarlyExitRunner
 from harness.live.scenarios import (
     Batches,
@@ -29,7 +30,16 @@ from harness.live.scenarios import (
     run_bare,
     run_together,
 )
-from harness.live.summary import ALL_HEADS, BACKBONE, BARE, LiveReport, Measured, report_of, without_stopping
+from harness.live.summary import (
+    ALL_HEADS,
+    BACKBONE,
+    BARE,
+    LiveReport,
+    Measured,
+    differences,
+    report_of,
+    without_stopping,
+)
 from harness.live.verdict import Ratio
 from policies.base import ExitPolicy
 from policies.spec import canonical
@@ -113,6 +123,27 @@ def run_live(
         return report_of(run, Measured(timings, replayed, environment, unique, costs), note)
 
 
+def check_live(
+    model: MultiExitModel,
+    data: LiveData,
+    policies: Sequence[ExitPolicy],
+    replayed: Mapping[str, Replayed],
+    options: LiveOptions | None = None,
+) -> list[Disagreement]:
+    """Decide every sample live under every policy, without taking any time, and give what the replay decided otherwise.
+
+    Arguments and errors are those of ``run_live``; batches are as there: each policy stops the network for itself.
+    """
+    options = options or LiveOptions()
+    device, dtype = checked_device(options.device), checked_dtype(options.dtype)
+    policies = [policy for policy in policies if policy.name != BARE]
+    _check(model, data, policies, replayed)
+    with _threads(options.threads):
+        run = Run(model.to(device).eval(), data, policies, options, device, dtype)
+        run.decide_the_rest()
+        return [found for name in run.columns for found in differences(run, name, replayed)]
+
+
 class Run:
     """The entrants of one run and the outcomes they leave behind."""
 
@@ -187,7 +218,7 @@ class Run:
             )
 
     def decide_the_rest(self) -> None:
-        """Decide the samples that were not timed."""
+        """Decide the samples that were not timed; all of them, if none were."""
         with self.precision():
             for item, rows in enumerate(self.batches.rows):
                 if self.columns[BARE].seen[rows].all():

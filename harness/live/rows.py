@@ -166,6 +166,26 @@ class ServerRow(Record):
         return self.queue_growth_per_s <= GROWING * self.rate_per_s
 
 
+class Agreement(Record):
+    """How often one policy decided live as in the replay.
+
+    Attributes:
+        policy: canonical spec.
+        batch_size: samples a batch.
+        n: samples decided live.
+        near_ties: decided otherwise, because they lie so close to a border that rounding decides.
+        precision: decided otherwise, because the live run used less than float32.
+        unexplained: decided otherwise for no reason that was found.
+    """
+
+    policy: str
+    batch_size: int
+    n: int
+    near_ties: int
+    precision: int
+    unexplained: int
+
+
 class Disagreement(Record):
     """One sample that was decided otherwise live than in the replay.
 

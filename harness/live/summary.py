@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,7 @@ from harness.live.environment import Environment
 from harness.live.predict import StepCosts, predict_ms
 from harness.live.protocol import Series, Timings
 from harness.live.repeats import REMEMBERED, remembers
-from harness.live.rows import QUANTILES, Disagreement, ExecutorRow, Latency, LiveRow, SpeedUp
+from harness.live.rows import QUANTILES, Agreement, Disagreement, ExecutorRow, Latency, LiveRow, SpeedUp
 from harness.live.runner import LiveOutcome
 from harness.live.scenarios import recheck
 from harness.live.verdict import Ratio, judge, latency, paired_ratio
@@ -83,10 +84,8 @@ def report_of(run: Run, measured: Measured, note: str) -> LiveReport:
     seed, series = run.options.plan.seed, measured.timings.series
     bare, heads = series[BARE], series[ALL_HEADS]
     rows, found = [], []
-    for name, columns in run.columns.items():
-        policy = run.policies.get(name) or policy_class(BARE)()
-        pair = Pair(policy, columns.outcome, measured.replayed[name], run.data.sample_ids)
-        differ = disagreements(pair, partial(_again, run), dtype=run.options.dtype)
+    for name in run.columns:
+        differ = differences(run, name, measured.replayed)
         rows.append(_row(run, name, differ, measured, note))
         found += differ
     return LiveReport(
@@ -98,6 +97,26 @@ def report_of(run: Run, measured: Measured, note: str) -> LiveReport:
         environment=measured.environment,
         outcomes={name: columns.outcome for name, columns in run.columns.items()},
         raw={f"{name}.{part}": getattr(s, part) for name, s in series.items() for part in s._fields},
+    )
+
+
+def differences(run: Run, name: str, replayed: Mapping[str, Replayed]) -> list[Disagreement]:
+    """What one policy decided otherwise than in the replay."""
+    policy = run.policies.get(name) or policy_class(BARE)()
+    pair = Pair(policy, run.columns[name].outcome, replayed[name], run.data.sample_ids)
+    return disagreements(pair, partial(_again, run), dtype=run.options.dtype)
+
+
+def agreement(policy: str, batch_size: int, n: int, found: Sequence[Disagreement]) -> Agreement:
+    """Count what a policy decided otherwise, by explanation."""
+    counts = Counter(each.explanation for each in found if each.policy == policy)
+    return Agreement(
+        policy=policy,
+        batch_size=batch_size,
+        n=n,
+        near_ties=counts["near-tie"],
+        precision=counts["precision"],
+        unexplained=counts["unexplained"],
     )
 
 

@@ -102,6 +102,46 @@ BOUNDS = FrameSpec(
 )
 
 
+AGREEMENT = FrameSpec(
+    "agreement",
+    (
+        *texts(cell="cell", policy="canonical policy spec", policy_name="name of the policy alone"),
+        *counts(
+            batch_size="samples a batch",
+            n="samples decided live",
+            near_ties="decided otherwise: so close to a border that rounding decides",
+            precision="decided otherwise: less than float32 was used",
+            unexplained="decided otherwise for no reason that was found",
+        ),
+        *texts(environment="machine"),
+    ),
+    ("cell", "policy", "batch_size"),
+)
+DIFFERENCES = FrameSpec(
+    "differences",
+    (
+        *texts(cell="cell", policy="canonical policy spec", policy_name="name of the policy alone"),
+        *counts(
+            batch_size="samples a batch",
+            sample_id="of the data set",
+            live_exit="1-based",
+            replayed_exit="1-based",
+        ),
+        *numbers(
+            live_prediction="class id or value",
+            replayed_prediction="class id or value",
+            live_score="score at the live exit",
+            replayed_score="score at the replayed exit",
+            distance="of the score to the threshold at the earlier exit",
+            logit_difference="largest difference of a logit, live - cached",
+        ),
+        Column("explanation", "text", "what explains it", ("near-tie", "precision", "unexplained")),
+        *texts(detail="in a sentence"),
+    ),
+    ("cell", "policy", "batch_size", "sample_id"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class LiveFrames:
     """The checked frames of everything that was measured in one environment."""
@@ -111,6 +151,8 @@ class LiveFrames:
     batches: pd.DataFrame
     server: pd.DataFrame
     bounds: pd.DataFrame
+    agreement: pd.DataFrame
+    differences: pd.DataFrame
 
 
 def check_live(rows: Mapping[str, Rows]) -> LiveFrames:
@@ -119,7 +161,15 @@ def check_live(rows: Mapping[str, Rows]) -> LiveFrames:
     Raises:
         ReportError: A frame is not what it should be.
     """
-    specs = {"live": LIVE, "latency": LATENCY, "batches": BATCHES, "server": SERVER, "bounds": BOUNDS}
+    specs = {
+        "live": LIVE,
+        "latency": LATENCY,
+        "batches": BATCHES,
+        "server": SERVER,
+        "bounds": BOUNDS,
+        "agreement": AGREEMENT,
+        "differences": DIFFERENCES,
+    }
     order = {"latency": "quantile", "batches": "batch_size", "server": "rate_per_s", "bounds": "bound_ms"}
     found = {}
     for name, spec in specs.items():

@@ -18,6 +18,11 @@ _PREDICTED = (
 )
 _UNIQUE = "unique / repeated: time of unique inputs over repeated ones of equal shapes; above 1.1, something remembers."
 _OVERHEAD = "overhead: time of being asked at every exit and never leaving, over the bare network's."
+_AGREEMENT = (
+    "A decision is the exit and the answer of one sample under one policy. The network computes them anew, one sample "
+    "at a time over the whole test split and in batches over its first samples; every policy stops it for itself. "
+    "Near-tie: logits within 1e-4 of the network's own lead to either decision. All that differ are listed."
+)
 _SERVER = (
     "Requests are a Poisson process, one worker answers in batches; latency runs from arrival to answer, waiting "
     "included. Where the queue grows the worker does not keep up, and latency means nothing but the length of the run."
@@ -114,6 +119,51 @@ def bounds_table(bounds: pd.DataFrame) -> Table:
     ]
     note = "By bisection, a real run at every rate; a rate counts if the 99th percentile holds and the queue stays."
     return _table("server_bounds", "Highest rate that holds a latency bound", bounds, lines, (note,))
+
+
+def agreement_table(agreement: pd.DataFrame) -> Table:
+    """Give how often live decided as the replay did, over the policies of a cell."""
+    lines = []
+    for (cell, size), rows in agreement.groupby(["cell", "batch_size"], sort=False):
+        near, lower, unexplained = (int(rows[name].sum()) for name in ("near_ties", "precision", "unexplained"))
+        lines.append(
+            {
+                "cell": str(cell),
+                "batch": number(size, 0),
+                "policies": number(len(rows), 0),
+                "decisions": number(rows["n"].sum(), 0),
+                "≠ replay": number(near + lower + unexplained, 0),
+                "near-ties": number(near, 0),
+                "lower precision": number(lower, 0),
+                "unexplained": number(unexplained, 0),
+            }
+        )
+    return _table(
+        "agreement", "Decisions, live against replayed", agreement, lines, (*_measured_on(agreement), _AGREEMENT)
+    )
+
+
+def differences_table(differences: pd.DataFrame) -> Table:
+    """Give every decision that differs, with its distance to a border and what explains it."""
+    lines = [
+        {
+            "cell": row.cell,
+            "policy": short_spec(row.policy),
+            "batch": number(row.batch_size, 0),
+            "sample": number(row.sample_id, 0),
+            "exit live / replayed": f"{number(row.live_exit, 0)} / {number(row.replayed_exit, 0)}",
+            "answer live / replayed": f"{_answer(row.live_prediction)} / {_answer(row.replayed_prediction)}",
+            "distance": _ms(row.distance),
+            "logits differ by": _ms(row.logit_difference),
+            "note": f"{row.explanation}: {row.detail}",
+        }
+        for row in records(differences)
+    ]
+    return _table("agreement_differences", "Every decision that differs from the replay", differences, lines, ())
+
+
+def _answer(value: object) -> str:
+    return DASH if is_undefined(value) else f"{float(value):g}"  # type: ignore[arg-type]
 
 
 def _table(name: str, title: str, data: pd.DataFrame, lines: list[dict[str, str]], notes: tuple[str, ...]) -> Table:

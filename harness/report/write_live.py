@@ -14,7 +14,14 @@ from harness.report.page import Section
 from harness.report.plot_live import latency_against_rate, latency_distributions, throughput, time_against_costs
 from harness.report.style import HIGHLIGHT
 from harness.report.tables import Table
-from harness.report.tables_live import bounds_table, live_table, server_table, throughput_table
+from harness.report.tables_live import (
+    agreement_table,
+    bounds_table,
+    differences_table,
+    live_table,
+    server_table,
+    throughput_table,
+)
 
 COSTS, LATENCY, THROUGHPUT, SERVER = "time_against_costs", "latency", "throughput", "latency_against_rate"
 _COSTS = (
@@ -35,6 +42,8 @@ _SERVER = (
 def live_tables(frames: LiveFrames) -> list[Table]:
     """Give every table that has rows."""
     found = [
+        (frames.agreement, agreement_table),
+        (frames.differences, differences_table),
         (frames.live, live_table),
         (frames.batches, throughput_table),
         (frames.server, server_table),

@@ -10,7 +10,7 @@ import pytest
 
 from harness import confirm
 from harness.console import Console
-from harness.live_results import read_batches, read_live
+from harness.live_results import read_agreement, read_batches, read_live
 from harness.plans import find_cell
 from harness.publish import evaluate_cell
 
@@ -64,6 +64,20 @@ def test_throughput_of_policies_at_their_chosen_thresholds(confirmed):
     for row in rows:
         assert row.samples_per_s > 0
         assert (row.predicted_per_s is None) == (row.name in ("backbone alone", "all heads"))
+
+
+def test_decisions_of_all_chosen_policies_are_compared_in_batches_too(confirmed):
+    out, evaluation = confirmed
+    rows = read_agreement(out).rows
+    timed = {row.policy: row for row in read_live(out).rows}
+    assert {row.policy for row in rows if row.batch_size == 1} == set(timed)
+    chosen = {s.outcome.spec for s in evaluation.scored if s.outcome is not None and s.placed.operating != "fixed"
+              and s.outcome.spec in timed}  # fmt: skip
+    batched = [row for row in rows if row.batch_size == 32]
+    assert {row.policy for row in batched} == chosen
+    assert len(chosen) > 5
+    assert all(row.unexplained == 0 for row in rows)
+    assert {row.n for row in batched} == {449}
 
 
 def test_raw_times_stay_in_the_folder_of_the_run(confirmed):

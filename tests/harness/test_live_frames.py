@@ -1,9 +1,11 @@
+from dataclasses import fields
+
 from harness.live.rows import QUANTILES
 from harness.live_frames import live_rows
-from harness.live_results import save_batches, save_live, save_server
+from harness.live_results import save_agreement, save_batches, save_live, save_server
 from harness.report.frame_live import check_live
 
-from .test_live_results import ENVIRONMENT, FACTS, batch, bound, row, served
+from .test_live_results import ENVIRONMENT, FACTS, agreed, batch, bound, differs, row, served
 
 
 def test_what_was_measured_fits_the_frames(tmp_path):
@@ -12,16 +14,19 @@ def test_what_was_measured_fits_the_frames(tmp_path):
     save_batches(tmp_path, ENVIRONMENT, FACTS, [batch(), batch(name="all heads"), batch("z.b.s0")])
     save_server(tmp_path, ENVIRONMENT, FACTS, [served(), served(policy=spec)], [bound()])
     save_live(tmp_path, ENVIRONMENT, FACTS, [row(), row(policy=spec, quantiles_ms=quantiles), row("z.b.s0")])
+    save_agreement(tmp_path, ENVIRONMENT, FACTS, [agreed(), agreed("z.b.s0")], [differs(), differs("z.b.s0")])
     rows = live_rows(tmp_path, {"a.b.s0"})
-    frames = check_live({name: getattr(rows, name) for name in ("live", "latency", "batches", "server", "bounds")})
+    frames = check_live({each.name: getattr(rows, each.name) for each in fields(rows)})
     assert frames.live["policy_name"].tolist() == ["final", "max_prob"]
     assert set(frames.live["environment"]) == {ENVIRONMENT}
     assert frames.latency[frames.latency["policy"] == spec]["ms"].tolist() == list(quantiles)
     assert sorted(frames.batches["policy"]) == ["all heads", "final"]
     assert frames.server["p99_ms"].tolist() == [3, 3]
     assert frames.bounds["highest_per_s"].tolist() == [99]
+    assert frames.agreement["near_ties"].tolist() == [1]
+    assert frames.differences["sample_id"].tolist() == [7]
 
 
 def test_nothing_measured_is_no_rows(tmp_path):
     rows = live_rows(tmp_path, {"a.b.s0"})
-    assert rows.live == rows.latency == rows.batches == rows.server == rows.bounds == []
+    assert not any(getattr(rows, each.name) for each in fields(rows))

@@ -7,12 +7,16 @@ from harness.live.rows import Latency, SpeedUp
 from harness.live_results import (
     BatchRow,
     BoundRow,
+    SavedAgreement,
+    SavedDisagreement,
     SavedRow,
     SavedServerRow,
     environment_name,
+    read_agreement,
     read_batches,
     read_live,
     read_server,
+    save_agreement,
     save_batches,
     save_live,
     save_server,
@@ -55,6 +59,30 @@ def served(cell="a.b.s0", policy="final", rate_per_s=10.0, **changes):
 def bound(cell="a.b.s0", policy="final", bound_ms=20.0, highest=99.0):
     return BoundRow(cell=cell, policy=policy, bound_ms=bound_ms, highest_per_s=highest, max_batch=8, timeout_ms=2,
                     duration_s=1)  # fmt: skip
+
+
+def agreed(cell="a.b.s0", batch_size=32, near_ties=1):
+    return SavedAgreement(cell=cell, policy="final", batch_size=batch_size, n=10, near_ties=near_ties, precision=0,
+                          unexplained=0)  # fmt: skip
+
+
+def differs(cell="a.b.s0", batch_size=32, sample_id=7):
+    return SavedDisagreement(
+        cell=cell, policy="final", batch_size=batch_size, sample_id=sample_id, live_exit=2, replayed_exit=3,
+        live_prediction=1, replayed_prediction=1, live_score=None, replayed_score=0.5, distance=None,
+        logit_difference=1e-6, explanation="near-tie", detail="either",
+    )  # fmt: skip
+
+
+def test_agreement_replaces_the_cells_and_batch_sizes_that_were_run_anew(tmp_path):
+    before = [agreed(), agreed(batch_size=1), agreed("c.b.s0")]
+    save_agreement(tmp_path, ENVIRONMENT, FACTS, before, [differs(), differs(batch_size=1), differs("c.b.s0")])
+    save_agreement(tmp_path, ENVIRONMENT, FACTS, [agreed(near_ties=0)], [])
+    file = read_agreement(tmp_path)
+    assert [(row.cell, row.batch_size, row.near_ties) for row in file.rows] == [
+        ("a.b.s0", 1, 1), ("a.b.s0", 32, 0), ("c.b.s0", 32, 1),
+    ]  # fmt: skip
+    assert [(row.cell, row.batch_size) for row in file.differences] == [("a.b.s0", 1), ("c.b.s0", 32)]
 
 
 def test_nothing_measured_yet(tmp_path):

@@ -4,7 +4,7 @@ import torch
 
 from harness.errors import UserError
 from harness.live.agreement import Replayed
-from harness.live.confirm import LiveOptions, run_live, without_stopping
+from harness.live.confirm import LiveOptions, check_live, run_live, without_stopping
 from harness.live.protocol import Clock, Plan
 from harness.live.rows import QUANTILES
 from harness.live.scenarios import LiveData
@@ -51,6 +51,20 @@ def setting(model, policies, n=N):
 
 def some(*specs):
     return [parse_policy(spec) for spec in specs]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_decisions_alone(chain, batch_size):
+    model = chain()
+    data, policies, replayed = setting(model, some("max_prob(threshold=0.6)", "pabee(patience=1)"))
+    options = LiveOptions(batch_size=batch_size)
+    assert check_live(model, data, policies, replayed, options) == []
+    wrong = replayed["pabee(patience=1, tolerance=0)"]
+    wrong.exit_index[3] = (wrong.exit_index[3] + 1) % model.n_exits
+    (found,) = check_live(model, data, policies, replayed, options)
+    assert (found.policy, found.sample_id, found.explanation) == (
+        "pabee(patience=1, tolerance=0)", data.sample_ids[3], "unexplained",
+    )  # fmt: skip
 
 
 def test_rows_say_what_happened(chain):

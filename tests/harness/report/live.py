@@ -44,6 +44,20 @@ def bound(policy: str, highest: float | None, ms: float = 20.0, cell: str = CELL
     return names(policy, cell) | row
 
 
+def agreement(policy: str, size: int, cell: str = CELL, **changes: object) -> dict[str, object]:
+    row = {"batch_size": size, "n": 449, "near_ties": 0, "precision": 0, "unexplained": 0}
+    return names(policy, cell) | row | {"environment": MACHINE["environment"]} | changes
+
+
+def difference(policy: str, cell: str = CELL, **changes: object) -> dict[str, object]:
+    row = {
+        "batch_size": 32, "sample_id": 7, "live_exit": 2, "replayed_exit": 3, "live_prediction": 1.0,
+        "replayed_prediction": 0.0, "live_score": 0.9, "replayed_score": None, "distance": 1.25e-6,
+        "logit_difference": 2e-6, "explanation": "near-tie", "detail": "either is possible",
+    }  # fmt: skip
+    return names(policy, cell) | row | changes
+
+
 MAX_PROB = "max_prob(threshold=0.9)"
 ROWS: dict[str, list[dict[str, object]]] = {
     "live": [
@@ -59,4 +73,6 @@ ROWS: dict[str, list[dict[str, object]]] = {
     ],
     "server": [served(MAX_PROB, 200, 9.0), served("final", 100, 12.0), served("final", 50, 8.0)],
     "bounds": [bound("final", 90.0), bound(MAX_PROB, 180.0), bound("final", None, 2.0), bound(MAX_PROB, 40.0, 2.0)],
+    "agreement": [agreement("final", 1), agreement(MAX_PROB, 1, precision=1), agreement(MAX_PROB, 32, near_ties=2)],
+    "differences": [difference(MAX_PROB)],
 }

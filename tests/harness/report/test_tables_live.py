@@ -2,7 +2,14 @@ import pytest
 
 from harness.report.frame_live import check_live
 from harness.report.tables import to_csv, to_latex, to_markdown
-from harness.report.tables_live import bounds_table, live_table, server_table, throughput_table
+from harness.report.tables_live import (
+    agreement_table,
+    bounds_table,
+    differences_table,
+    live_table,
+    server_table,
+    throughput_table,
+)
 from tests.harness.report.live import ROWS
 
 
@@ -31,6 +38,22 @@ def test_throughput(frames):
     assert (first["policy"], first["batch"], first["samples/s"], first["predicted/s"]) == ("final", "8", "158", "174")
     other = shown[shown["policy"] == "all heads"].iloc[0]
     assert (other["predicted/s"], other["layers ×"]) == ("–", "–")
+
+
+def test_decisions_are_counted_over_the_policies_of_a_cell(frames):
+    singles, batches = agreement_table(frames.agreement).shown.itertuples(index=False)
+    assert singles == ("cnn6.digits.s0", "1", "2", "898", "1", "0", "1", "0")
+    assert batches == ("cnn6.digits.s0", "32", "1", "449", "2", "2", "0", "0")
+
+
+def test_every_decision_that_differs_is_listed(frames):
+    (row,) = differences_table(frames.differences).shown.to_dict("records")
+    assert (row["exit live / replayed"], row["answer live / replayed"], row["distance"]) == (
+        "2 / 3",
+        "1 / 0",
+        "1.25e-06",
+    )
+    assert row["note"] == "near-tie: either is possible"
 
 
 def test_latency_under_load(frames):

@@ -12,7 +12,9 @@ def measured():
 
 def test_everything_measured_is_shown(measured, frames):
     tables = live_tables(measured)
-    assert [table.name for table in tables] == ["live", "throughput", "server", "server_bounds"]
+    assert [table.name for table in tables] == [
+        "agreement", "agreement_differences", "live", "throughput", "server", "server_bounds",
+    ]  # fmt: skip
     drawn = {one.name: one for one in (draw() for draw in live_figures(measured, frames.results))}
     assert {"time_against_costs", "throughput", "latency_against_rate"} <= set(drawn)
     figures, rows = live_sections(tables, drawn)
