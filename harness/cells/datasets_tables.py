@@ -112,6 +112,27 @@ def read_hub(hub: str, config: str | None, split: str, columns: Sequence[str | N
     Raises:
         UserError: The library is not installed, the data cannot be reached, or a column is unknown.
     """
+    table = hub_table(hub, config, split, columns)
+    text, second, label = columns
+    seconds: Iterable[str | None] = [None] * len(table) if second is None else table[second]
+    return [
+        RawSample(str(first), None if other is None else str(other), answer, f"row {row} of split '{split}' of '{hub}'")
+        for row, (first, other, answer) in enumerate(zip(table[text], seconds, table[label], strict=True))
+    ]
+
+
+def hub_table(hub: str, config: str | None, split: str, columns: Sequence[str | None]) -> Any:
+    """One split of a data set of the hub, as the datasets library holds it; no code of the data set is run.
+
+    Args:
+        hub: Name on the hub, or a folder in the hub's layout.
+        config: Configuration of the data set.
+        split: Name of the split there.
+        columns: Names of the columns that it must have; None asks for nothing.
+
+    Raises:
+        UserError: The library is not installed, the data cannot be reached, or a column is unknown.
+    """
     try:
         import datasets
     except ImportError as error:
@@ -124,17 +145,12 @@ def read_hub(hub: str, config: str | None, split: str, columns: Sequence[str | N
             f"split '{split}' of '{hub}' cannot be read ({reason}): check the name, or without network put the data "
             "set's original folder into data/"
         ) from error
-    text, second, label = columns
     unknown = [name for name in columns if name is not None and name not in table.column_names]
     if unknown:
         raise UserError(
             f"split '{split}' of '{hub}' has no column '{unknown[0]}': allowed are {', '.join(table.column_names)}"
         )
-    seconds: Iterable[str | None] = [None] * len(table) if second is None else table[second]
-    return [
-        RawSample(str(first), None if other is None else str(other), answer, f"row {row} of split '{split}' of '{hub}'")
-        for row, (first, other, answer) in enumerate(zip(table[text], seconds, table[label], strict=True))
-    ]
+    return table
 
 
 def _text_of(path: Path, encoding: str) -> str:

@@ -15,6 +15,8 @@ from harness.errors import UserError
 
 Kind = Literal["data", "models"]
 _PROJECT = Path(__file__).resolve().parents[2]
+STATE_FILE = ".safetensors"
+"""End of a name that means a single file of weights."""
 
 
 def variable(kind: Kind) -> str:
@@ -36,8 +38,14 @@ def find_folder(kind: Kind, name: str) -> Path | None:
 
 
 def find_model(name: str) -> Path | None:
-    """A complete model folder of this name (or at this path): configuration and safetensors weights."""
+    """The weights of this name (or at this path).
+
+    That is a complete model folder, configuration and safetensors weights; or, where the name ends in
+    ``.safetensors``, one file.
+    """
     candidates = [Path(name), *(place / name for place in places("models"))]
+    if name.endswith(STATE_FILE):
+        return next((file for file in candidates if file.is_file()), None)
     for folder in candidates:
         if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
             return folder
@@ -45,13 +53,21 @@ def find_model(name: str) -> Path | None:
 
 
 def model_place(name: str) -> str:
-    """What the transformers library is asked for: the local folder if there is one, else the name on the hub."""
+    """What a network is built from: the local folder or file if there is one, else the name on the hub."""
     folder = find_model(name)
     return name if folder is None else str(folder)
 
 
 def missing_model(name: str) -> str | None:
     """Why the weights of this name cannot be read without a network, in one sentence; None if they can."""
+    if name.endswith(STATE_FILE):
+        if find_model(name) is not None:
+            return None
+        folder = Path(name).parent.name
+        return (
+            f"the weights '{name}' are not on this machine: put the folder '{folder}' into models/ or name its parent "
+            f"in {variable('models')}"
+        )
     if find_model(name) is not None or _is_in_hub_cache(name, "config.json", "model"):
         return None
     put = f"put its folder into models/ or name its parent in {variable('models')}"

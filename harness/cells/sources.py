@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from harness.cells.datasets_audio import Choice, read_audio_archive
 from harness.cells.datasets_audio_folders import WantedSounds, read_audio_folders, read_audio_hub
+from harness.cells.datasets_image_files import ImageSource, read_image_source
 from harness.cells.datasets_images import read_image_table
 from harness.cells.datasets_tables import Layout, RawSample, read_hub, read_local
 from harness.cells.datasets_texts import read_headline_folders
@@ -174,7 +175,7 @@ class AudioFolders(Spec):
     content_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
-Source = Annotated[PackageSource | TableSource | AudioSource | AudioFolders, Field(discriminator="kind")]
+Source = Annotated[PackageSource | TableSource | ImageSource | AudioSource | AudioFolders, Field(discriminator="kind")]
 
 
 class Samples(NamedTuple):
@@ -198,7 +199,7 @@ def missing_source(spec: TaskSpec) -> str | None:
     source = spec.source
     if isinstance(source, PackageSource):
         return missing_package(source)
-    hub = source.hub if isinstance(source, TableSource | AudioFolders) else None
+    hub = None if isinstance(source, AudioSource) else source.hub
     reason = missing_data(source.folder, None if hub is None else hub.name)
     folder = find_folder("data", source.folder)
     if reason is not None or folder is None:
@@ -208,8 +209,11 @@ def missing_source(spec: TaskSpec) -> str | None:
         if (folder / file).is_file():
             return None
         return f"the folder '{source.folder}' has no {file}: put the data set's original file there"
-    files = [source.layout.file] if source.layout.kind == "json-lists" else [source.train, source.test]
-    gone = [name for name in files if not (folder / name).is_file()]
+    if isinstance(source, ImageSource):
+        files = [source.train.place, source.test.place]
+    else:
+        files = [source.layout.file] if source.layout.kind == "json-lists" else [source.train, source.test]
+    gone = [name for name in files if not (folder / name).exists()]
     return f"the folder '{source.folder}' has no {gone[0]}: put the data set's original files there" if gone else None
 
 
@@ -223,6 +227,9 @@ def read_source(spec: TaskSpec) -> Samples:
     if isinstance(source, PackageSource):
         return _from_package(spec, source)
     folder = find_folder("data", source.folder)
+    if isinstance(source, ImageSource):
+        images, n_train, where = read_image_source(source, folder, spec.class_names)
+        return Samples(images, images.sample_ids >= n_train, where)
     if isinstance(source, AudioFolders):
         return _from_audio_folders(spec, source, folder)
     if isinstance(source, AudioSource):

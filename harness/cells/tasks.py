@@ -97,6 +97,8 @@ class TaskSpec(Spec):
             raise ValueError(
                 "max_length belongs to texts: give it for text and text-pair, leave it out for image and audio"
             )
+        if self.source.kind == "images" and self.kind != "image":
+            raise ValueError("a source of kind images belongs to an image task")
         is_sound = self.source.kind in ("audio-archive", "audio-folders")
         if (self.kind == "audio") != is_sound:
             raise ValueError(

@@ -50,3 +50,19 @@ def test_what_is_not_here_is_a_sentence_with_the_remedy(elsewhere):
     assert f"run  python {unfinished / 'build.py'} models/packed  once" in (missing_model("packed") or "")
     assert "put the folder 'glue/X' into data/" in (missing_data("glue/X", None) or "")
     assert "hf download --repo-type dataset nyu-mll/glue" in (missing_data("glue/X", "nyu-mll/glue") or "")
+
+
+def test_a_file_of_weights_is_found_by_its_name(elsewhere):
+    name = "small_nets/net20.safetensors"
+    assert find_model(name) is None
+    assert missing_model(name) == (
+        f"the weights '{name}' are not on this machine: put the folder 'small_nets' into models/ or name its parent in "
+        "HARNESS_MODELS"
+    )
+    file = elsewhere / "second" / "small_nets" / "net20.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    assert find_model(name) == file
+    assert model_place(name) == str(file)
+    assert model_place(str(file)) == str(file)
+    assert missing_model(name) is None
