@@ -15,6 +15,7 @@ from harness.claims import examine, load_claims
 from harness.evaluate import Evaluation
 from harness.frames import Frames, Measured
 from harness.leak import Leak, leaks_of
+from harness.media import MediaPart, media_part
 from harness.papers import PaperPart, paper_part
 from harness.statistics.area import hypervolume, mean_gain
 from harness.statistics.bootstrap import seed_of
@@ -89,11 +90,19 @@ class CellTask(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """One cell, worked out: the rows of its tables and plots, and its part of the studies and of papers' tables."""
+    """One cell, worked out: the rows of its tables and plots, and its part of everything that cells share.
+
+    Attributes:
+        frames: rows of its own tables and plots.
+        part: for the studies across cells.
+        paper: for the tables like those of papers.
+        media: for what is shown of images and sounds.
+    """
 
     frames: Frames
     part: Part
     paper: PaperPart
+    media: MediaPart
 
 
 def work_out(task: CellTask) -> Worked:
@@ -105,7 +114,8 @@ def work_out(task: CellTask) -> Worked:
     subject = open_subject(task.entry, task.known)
     frames = Frames()
     frames.add(task.entry.cell, subject.evaluation, task.measured)
-    return Worked(frames, part_of(subject), paper_part(subject))
+    paper = paper_part(subject)
+    return Worked(frames, part_of(subject), paper, media_part(subject, paper.points))
 
 
 def part_of(subject: Subject) -> Part:

@@ -73,7 +73,7 @@ def points_of(subject: Subject) -> list[Point]:
     final = next(value for value, (_, _, point) in zip(values, answering, strict=True) if point == FULL)
     exits = np.stack([outcome.exits for outcome in outcomes]).astype(np.float64)
     drawn = subject.resamples.sums(exits[:, :, None])[:, :, 0] / test.n
-    noise = _noise(subject)
+    noise = smoothing(subject)
     points = []
     for place, (scored, policy, point) in enumerate(answering):
         judged, against, outcome = scored.judgement, scored.against_final, scored.outcome
@@ -194,8 +194,8 @@ def _numbers(name: str, interval: Interval) -> Row:
     return {name: rounded(value), f"{name}_low": rounded(low), f"{name}_high": rounded(high)}
 
 
-def _noise(subject: Subject) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the noise that ``effects.differences`` adds to the draws of a share, so that they always have a width."""
+def smoothing(subject: Subject) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the noise [R] that ``effects.differences`` adds to draws of a share, so that they always have a width."""
     resamples = subject.resamples
     if not subject.metric.share:
         return np.zeros(resamples.count)

@@ -16,6 +16,7 @@ from harness.evaluate import Evaluation
 from harness.frames import Frames, Measured
 from harness.live_frames import live_rows
 from harness.live_results import LiveFile, read_live
+from harness.media import Media, join_media
 from harness.papers import Papers, join_papers
 from harness.parts import CellTask, Part, Worked, work_out
 from harness.plans import chosen_cells
@@ -65,23 +66,26 @@ def _published(
     out: Path, only: str | None, console: Console, known: Mapping[str, Evaluation], workers: Workers
 ) -> dict[str, Any]:
     from harness.report.frame_live import check_live
+    from harness.report.frame_media import check_media
     from harness.report.frame_papers import check_papers
     from harness.report.frame_statistics import check_studies
     from harness.report.groups import Drawn, Group, rows_of_groups, show_group
     from harness.report.tables import console_table, write_table
     from harness.report.write import draw_overview, draw_time, first_cells, write_page, write_plots, write_tables
     from harness.report.write_live import live_figures, live_sections, live_tables
+    from harness.report.write_media import media_figures, media_sections, media_tables
     from harness.report.write_papers import paper_figures, paper_sections, paper_tables, with_paper_figures
     from harness.report.write_statistics import draw_ranks, study_sections, study_tables, write_study_tables
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
-    rows, studied, papers = _worked_out(cells, measured, known, workers)
+    rows, studied, papers, media = _worked_out(cells, measured, known, workers)
     if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
     frames = _frames(rows)
     studies = check_studies({name.name: getattr(studied, name.name) for name in fields(studied)})
     paper = check_papers({name.name: getattr(papers, name.name) for name in fields(papers)})
+    seen = check_media({name.name: getattr(media, name.name) for name in fields(media)})
     timings = live_rows(out, {row["cell"] for row in rows.exits})
     timed = check_live({name.name: getattr(timings, name.name) for name in fields(timings)})
     tasks: list[Callable[[], Drawn | Group | None]] = [
@@ -90,6 +94,7 @@ def _published(
         *(partial(draw_ranks, studies.ranks, by) for by in dict.fromkeys(studies.ranks["by"])),
         *(partial(show_group, group) for group in rows_of_groups(frames)),
         *paper_figures(paper),
+        *media_figures(seen),
         *live_figures(timed, frames.results),
     ]
     shown = finished(workers.each(call, tasks, name="figures", unit="figure"))
@@ -100,6 +105,8 @@ def _published(
     files = write_tables(frames, groups, out / "tables") + write_study_tables(tables, out / "tables")
     like_papers = paper_tables(paper)
     files += [path for some in like_papers.values() for table in some for path in write_table(table, out / "tables")]
+    of_media = media_tables(seen)
+    files += [path for some in of_media.values() for table in some for path in write_table(table, out / "tables")]
     measured_tables = live_tables(timed)
     files += [path for table in measured_tables for path in write_table(table, out / "tables")]
     files += write_plots([*drawn.values(), *(one for group in groups for one in group.figures)], out / "plots")
@@ -109,6 +116,7 @@ def _published(
         facts["timing"] = {"environment": measured.environment, **measured.facts}
     headline = console_table(frames.results)
     more = live_sections(measured_tables, drawn) + paper_sections(like_papers, drawn)
+    more += media_sections(of_media, drawn)
     more += study_sections(tables, [one for name, one in drawn.items() if name == "ranks_mean_gain"])
     page = write_page(
         frames, with_paper_figures(groups, drawn), out / "report.html", facts, headline, drawn=drawn, more=more
@@ -134,20 +142,21 @@ def _frames(rows: Frames) -> ReportFrames:
 
 def _worked_out(
     cells: list[CellStatus], measured: LiveFile | None, known: Mapping[str, Evaluation], workers: Workers
-) -> tuple[Frames, Studies, Papers]:
+) -> tuple[Frames, Studies, Papers, Media]:
     """Work out every cached cell, each in a process of its own; one that cannot be read becomes a visible row."""
     cached = [entry for entry in cells if entry.status == "cached"]
     tasks = [CellTask(entry, _measured(entry.cell.id, measured), known.get(entry.cell.id)) for entry in cached]
     sizes = [float(entry.cell.paths.test.stat().st_size) for entry in cached]
     results = workers.each(work_out, tasks, name="cells", sizes=sizes)
     worked = dict(zip((entry.cell.id for entry in cached), results, strict=True))
-    frames, parts, travelling, papers = Frames(), [], [], []
+    frames, parts, travelling, papers, media = Frames(), [], [], [], []
     for entry in cells:
         result = worked.get(entry.cell.id)
         if isinstance(result, Worked):
             frames.extend(result.frames)
             parts.append(result.part)
             papers.append(result.paper)
+            media.append(result.media)
             travelling.append(entry)
         elif result is None:
             frames.add_without_numbers(entry)
@@ -155,7 +164,8 @@ def _worked_out(
             frames.add_without_numbers(replace(entry, status="failed", reason=result.reason))
         else:
             raise result.error()
-    return frames, join(parts, _transfer(travelling, parts, workers)), join_papers(papers, cells)
+    studies = join(parts, _transfer(travelling, parts, workers))
+    return frames, studies, join_papers(papers, cells), join_media(media)
 
 
 def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], workers: Workers) -> list[Row]:

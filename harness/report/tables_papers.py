@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,15 +19,18 @@ SECTIONS = {
     "2x": "2× by layers",
 }
 _REFERENCES = ("final", "static exit")
+_MARKS = (
+    "Marks: + better, - worse than the final exit on the same samples, after Holm's correction over all cells {} "
+    "(5 %); without a mark no difference is shown. Tests: exact McNemar for accuracy, sign flips for other metrics; "
+    "with several seeds the bootstrap over seeds and samples."
+)
 _NOTES = (
     "A cell: metric on test [95 %], then the speed-up by layers (exits / mean exit) that the policy reaches there. "
     "Thresholds are chosen on calibration: no loss = match_final(tolerance=0), the fastest that loses nothing on "
     "calibration; 1.5× and 2× = budget(share=2/3) and budget(share=1/2) of the layers, the best on calibration that "
     "stays within the budget there, so that the speed-up on test differs a little. A static exit is one exit for all "
     "samples, 2/3 and 1/2 of the way up.",
-    "Marks: + better, - worse than the final exit on the same samples, after Holm's correction over all cells of this "
-    "table (5 %); without a mark no difference is shown. Tests: exact McNemar for accuracy, sign flips for other "
-    "metrics; with several seeds the bootstrap over seeds and samples.",
+    _MARKS.format("of this table"),
     "Several seeds: mean, with an interval for a seed that nobody has tried (over seeds and samples). One seed: the "
     "interval is over samples alone. – : the rule does not apply, no threshold is valid with every seed, the suite "
     "does not ask for it, or the task is not there.",
@@ -51,27 +55,58 @@ def backbone_tables(points: pd.DataFrame, absent: pd.DataFrame) -> list[Table]:
     return [_backbone_table(name, points, absent[absent["backbone"] == name]) for name in names]
 
 
+def kind_table(name: str, title: str, points: pd.DataFrame) -> Table:
+    """Give one table of several networks: a column a network and task; folds of a data set are averaged like seeds."""
+    places = sorted(
+        set(zip(points["backbone"], points["dataset"], strict=True)), key=lambda p: natural_key(" ".join(p))
+    )
+    columns = {}
+    for backbone, dataset in sorted(places, key=lambda place: natural_key(" ".join(place))):
+        mine = points[(points["backbone"] == backbone) & (points["dataset"] == dataset)]
+        columns[backbone, dataset] = (f"{backbone}, {_title(mine.iloc[0], 'seeds or folds')}", mine)
+    notes = (_NOTES[0], _MARKS.format("of its network"), _NOTES[2])
+    return Table(name, title, points, _by_policy(points, columns, []), notes=notes)
+
+
 def _backbone_table(name: str, points: pd.DataFrame, absent: pd.DataFrame) -> Table:
     mine = points[points["backbone"] == name].reset_index(drop=True)
     tasks = sorted(set(mine["dataset"]), key=natural_key)
-    titles = {task: _title(mine[mine["dataset"] == task].iloc[0]) for task in tasks}
+    of_task = {task: mine[mine["dataset"] == task] for task in tasks}
+    columns = {task: (_title(rows.iloc[0]), rows) for task, rows in of_task.items()}
     missing = {row.dataset: f"{row.dataset} ({row.status})" for row in records(absent) if row.dataset not in tasks}
-    columns = ["threshold by", "policy", *titles.values(), *missing.values()]
-    shown = []
-    for point, section in SECTIONS.items():
-        rows = mine[mine["point"] == point]
-        policies = sorted(set(rows["policy"]), key=lambda policy: _place(policy, rows))
-        for policy in policies:
-            cells = {row.dataset: row for row in records(rows[rows["policy"] == policy])}
-            line = {"threshold by": section, "policy": short_spec(policy)}
-            line |= {titles[task]: _cell(cells[task]) if task in cells else DASH for task in tasks}
-            shown.append(line | dict.fromkeys(missing.values(), DASH))
+    frame = _by_policy(mine, columns, list(missing.values()))
     n_tests = int(mine["p_value"].notna().sum())
     notes = [f"{n_tests} comparisons with the final exit are corrected together."]
     if missing:
         notes.append(f"Not there: {', '.join(missing.values())}; the table of all rows says why.")
-    frame = pd.DataFrame(shown, columns=columns, dtype=object)
     return Table(f"backbone_{name}", f"{name}: policies by task", mine, frame, notes=(*_NOTES, *notes))
+
+
+def _by_policy(
+    points: pd.DataFrame, columns: Mapping[Any, tuple[str, pd.DataFrame]], missing: Sequence[str]
+) -> pd.DataFrame:
+    """Give one line a policy and operating point.
+
+    Args:
+        points: All rows.
+        columns: Title and rows of each column.
+        missing: Titles of columns without rows.
+    """
+    shown = []
+    for point, section in SECTIONS.items():
+        rows = points[points["point"] == point]
+        policies = sorted(set(rows["policy"]), key=lambda policy: _place(policy, rows))
+        cells = {
+            title: {row.policy: row for row in records(mine[mine["point"] == point])}
+            for title, mine in columns.values()
+        }
+        for policy in policies:
+            line = {"threshold by": section, "policy": short_spec(policy)}
+            line |= {title: _cell(mine[policy]) if policy in mine else DASH for title, mine in cells.items()}
+            shown.append(line | dict.fromkeys(missing, DASH))
+    return pd.DataFrame(
+        shown, columns=["threshold by", "policy", *(t for t, _ in columns.values()), *missing], dtype=object
+    )
 
 
 def published_table(published: pd.DataFrame) -> Table:
@@ -103,8 +138,8 @@ def published_table(published: pd.DataFrame) -> Table:
     return Table("published", "Published numbers beside ours", published, shown, notes=_PUBLISHED_NOTES)
 
 
-def _title(row: Any) -> str:
-    seeds = f", {row.n_seeds} seeds" if row.n_seeds > 1 else ""
+def _title(row: Any, several: str = "seeds") -> str:
+    seeds = f", {row.n_seeds} {several}" if row.n_seeds > 1 else ""
     return f"{row.dataset}: {metric_label(row.metric)}{seeds}"
 
 

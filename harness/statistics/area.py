@@ -123,6 +123,36 @@ def mean_gain(line: Line, static: Line, *, higher_is_better: bool = True) -> Eff
     return gain if higher_is_better else Effect(-gain.value, -gain.draws)
 
 
+def at_exit(line: Line, static: Line, exit_: Effect) -> Effect:
+    """Return the metric of a curve where its mean exit is that of another rule: the two at equal cost in layers.
+
+    Straight between two operating points; faster than its fastest point the curve is mixed with the first exit. On each
+    resample it is read at the mean exit that the other rule has on that resample, so that differences stay paired.
+
+    Args:
+        line: The curve.
+        static: The exits alone, for the first of them.
+        exit_: Mean exit of the other rule, under the same resamples.
+    """
+    first, values = np.append(1.0, line.exits), np.append(static.values[0], line.values)
+    value = float(np.interp(exit_.value, first, values))
+    kept = np.append(0, line.kept + 1)
+    thinned = float(np.interp(exit_.value, first[kept], values[kept]))
+    drawn = _with_first(line.exits_drawn, np.ones(1)), _with_first(line.values_drawn, static.values_drawn[:, :1])
+    return Effect(value, _read(*drawn, exit_.draws) + (value - thinned))
+
+
+def _read(exits: Floats, values: Floats, wanted: Floats) -> Floats:
+    """Return the heights [R] of R broken lines through ``(exits, values)`` [R, P] at one place each; level outside."""
+    rows = np.arange(len(exits))
+    after = np.clip((exits <= wanted[:, None]).sum(axis=1), 1, exits.shape[1] - 1)
+    left, right = exits[rows, after - 1], exits[rows, after]
+    share = np.clip((wanted - left) / np.where(right > left, right - left, 1.0), 0.0, 1.0)
+    before, behind = values[rows, after - 1], values[rows, after]
+    height: Floats = np.where(share > 0, before + share * (behind - before), before)
+    return height
+
+
 def hypervolume(line: Line, static: Line, *, higher_is_better: bool = True) -> Effect:
     """Return the area that the operating points dominate, seen from (mean exit L, metric of the first exit).
 

@@ -7,8 +7,9 @@ import pytest
 
 from harness.replay.metrics import METRICS
 from harness.replay.replay import prepare
-from harness.statistics.area import Line, hypervolume, lines, mean_gain, mean_value, static_line
+from harness.statistics.area import Line, at_exit, hypervolume, lines, mean_gain, mean_value, static_line
 from harness.statistics.bootstrap import Resamples
+from harness.statistics.effects import Effect
 from harness.statistics.steps import steps_of
 from policies.spec import parse_policy
 from policies.table import TestTable
@@ -59,6 +60,22 @@ def test_hypervolume_by_hand() -> None:
     assert hypervolume(line([1.5, 3], [0.2, 0.9]), STATIC).value == 0.0
     errors = line([1.0, 2.0, 3.0], [0.9, 0.5, 0.4])
     assert hypervolume(errors, errors, higher_is_better=False).value == pytest.approx(0.4 / 2)
+
+
+def test_a_curve_at_the_mean_exit_of_another_rule() -> None:
+    curve = Line(
+        np.array([2.0, 3.0]), np.array([0.8, 0.9]), np.array([[2.0, 3.0], [1.5, 2.5]]),
+        np.array([[0.8, 0.9], [0.6, 0.7]]), np.array([0, 1]),
+    )  # fmt: skip
+    static = STATIC._replace(exits_drawn=np.ones((2, 3)), values_drawn=np.array([[0.5, 0.6, 0.9], [0.4, 0.6, 0.9]]))
+    read = at_exit(curve, static, Effect(2.5, np.array([2.25, 2.0])))
+    assert read.value == pytest.approx(0.85)
+    assert read.draws == pytest.approx([0.825, 0.65])
+    # faster than its fastest point the curve is mixed with the first exit; slower than its slowest it is level
+    early = at_exit(curve, static, Effect(1.5, np.array([1.0, 1.25])))
+    assert early.value == pytest.approx(0.65)
+    assert early.draws == pytest.approx([0.5, 0.5])
+    assert at_exit(curve, static, Effect(4.0, np.array([4.0, 4.0]))).draws == pytest.approx([0.9, 0.7])
 
 
 def test_thinning_moves_no_value_and_hardly_a_bound() -> None:
