@@ -73,6 +73,7 @@ class Evaluation:
         curves: exact curves on the test split.
         exits: interval of the metric of each exit alone.
         macs: mean cumulative MACs of each exit, NaN where unknown.
+        bmacs: the same for products of two signs, NaN where the network has none.
     """
 
     metric: Metric
@@ -80,6 +81,7 @@ class Evaluation:
     curves: list[TradeOff] = field(default_factory=list)
     exits: list[Interval] = field(default_factory=list)
     macs: list[float] = field(default_factory=list)
+    bmacs: list[float] = field(default_factory=list)
 
 
 def place(
@@ -158,8 +160,14 @@ def evaluate(
         outcome, judgement = next(judgements)
         scored.append(Scored(entry, outcome, judgement, against(outcome, final, test, metric)))
     curves = _curves(placed, test, metric) if with_curves else []
-    macs = test.cost("macs").mean(axis=0) if "macs" in test.costs else np.full(test.n_exits, np.nan)
-    return Evaluation(metric, scored, curves, exit_intervals(test, metric), [float(m) for m in macs])
+    macs, bmacs = (_mean_costs(test, unit) for unit in ("macs", "bmacs"))
+    return Evaluation(metric, scored, curves, exit_intervals(test, metric), macs, bmacs)
+
+
+def _mean_costs(test: TestTable, unit: str) -> list[float]:
+    """Return the mean cost of every exit, NaN where the table does not have the unit."""
+    costs = test.cost(unit).mean(axis=0) if unit in test.costs else np.full(test.n_exits, np.nan)
+    return [float(cost) for cost in costs]
 
 
 def against(outcome: Outcome, other: Outcome, test: TestTable, metric: Metric) -> Comparison:

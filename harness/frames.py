@@ -86,8 +86,8 @@ def _identity(cell: Cell) -> Row:
 def _empty() -> Row:
     numbers = (
         "value", "low", "high", "delta", "delta_low", "delta_high", "p_mcnemar", "mean_exit", "mean_exit_low",
-        "mean_exit_high", "speedup_layers", "speedup_macs", "speedup_time", "speedup_time_low", "speedup_time_high",
-        "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "overhead_percent",
+        "mean_exit_high", "speedup_layers", "speedup_macs", "speedup_bmacs", "speedup_time", "speedup_time_low",
+        "speedup_time_high", "latency_ms_p50", "latency_ms_p90", "latency_ms_p99", "overhead_percent",
     )  # fmt: skip
     texts = ("live_verdict", "live_reason", "environment", "reason")
     counts = ("n", "disagreements", "live_n")
@@ -128,6 +128,7 @@ def _result(cell: Cell, evaluation: Evaluation, scored: Scored, live: Measured) 
         "mean_exit_high": judgement.mean_exit.high,
         "speedup_layers": cell.n_exits / judgement.mean_exit.value,
         "speedup_macs": judgement.speedups["macs"].value if "macs" in judgement.speedups else _NAN,
+        "speedup_bmacs": judgement.speedups["bmacs"].value if "bmacs" in judgement.speedups else _NAN,
     }
     if name != "final":
         row |= {
@@ -195,7 +196,8 @@ def _shown(mean_exit: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _exits(cell: Cell, evaluation: Evaluation) -> Iterator[Row]:
-    for i, (interval, macs) in enumerate(zip(evaluation.exits, evaluation.macs, strict=True)):
+    costs = zip(evaluation.exits, evaluation.macs, evaluation.bmacs, strict=True)
+    for i, (interval, macs, bmacs) in enumerate(costs):
         yield {
             "cell": cell.id,
             "metric": evaluation.metric.name,
@@ -204,5 +206,6 @@ def _exits(cell: Cell, evaluation: Evaluation) -> Iterator[Row]:
             "low": interval.low,
             "high": interval.high,
             "macs": macs,
+            "bmacs": bmacs,
             "layers": float(i + 1),
         }

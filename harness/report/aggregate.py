@@ -18,6 +18,7 @@ AVERAGED = (
     "mean_exit",
     "speedup_layers",
     "speedup_macs",
+    "speedup_bmacs",
     "speedup_time",
     "latency_ms_p50",
     "latency_ms_p90",

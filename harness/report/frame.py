@@ -108,6 +108,7 @@ RESULTS = FrameSpec(
         *numbers(
             speedup_layers="number of exits / mean exit",
             speedup_macs="MACs of the final exit / mean MACs, heads included",
+            speedup_bmacs="products of two signs up to the final exit / their mean, for binary networks",
             speedup_time="time of the bare model / time of the early exit, measured",
             speedup_time_low="lower end of its interval",
             speedup_time_high="upper end of its interval",
@@ -150,6 +151,7 @@ EXITS = FrameSpec(
             low="lower end of its 95 % interval",
             high="upper end of its 95 % interval",
             macs="mean MACs up to that exit, heads included",
+            bmacs="mean products of two signs up to that exit, for binary networks",
             layers="layers up to that exit",
         ),
     ),

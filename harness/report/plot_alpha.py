@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -39,7 +41,8 @@ def alpha_sweep(rows: Rows, curves: Rows, title: str) -> tuple[Figure, list[Axes
     scale = metric_scale(metric)[0]
     with styled():
         figure = Figure(figsize=(10.6, 6.2))
-        left, right = list(figure.subfigures(1, 2, width_ratios=(1.0, 1.35)).ravel())
+        parts: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.35))
+        left, right = parts
         panels = list(left.subplots(3, 1, sharex=True))
         shown = (
             ("value", metric_label(metric), scale),

@@ -6,6 +6,7 @@ All three files of a table are byte-deterministic: the same rows in any order gi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,11 @@ _BOLD_NOTE = (
     "speed-up by layers that is not marked worse than the final exit."
 )
 _UNITS_NOTE = (
-    "Speed-ups are ratios to the full network: layers = exits / mean exit, MACs with the heads, time measured at batch "
-    "size 1. ≠ replay: samples that the live run decided otherwise, of those run live. – is undefined or not measured."
+    "Speed-ups are ratios to the full network: layers = exits / mean exit, MACs with the heads, binary MACs (products "
+    "of two signs, which are no MACs; binary networks only), time measured at batch size 1. ≠ replay: samples that the "
+    "live run decided otherwise, of those run live. – is undefined or not measured."
 )
+BINARY = "binary MACs ×"
 _SEEDS_NOTE = (
     "Several seeds: mean ± standard deviation over the seeds; the brackets then span the seeds' 95 % intervals, and "
     "vs final has one sign a seed."
@@ -97,6 +100,7 @@ def summary_table(results: Rows) -> Table:
                 "mean exit": interval(row.mean_exit, row.mean_exit_low, row.mean_exit_high, 2),
                 "layers ×": number(row.speedup_layers, 2),
                 "MACs ×": number(row.speedup_macs, 2),
+                BINARY: number(row.speedup_bmacs, 2),
                 "time ×": interval(row.speedup_time, row.speedup_time_low, row.speedup_time_high, 2),
                 "p50 ms": number(row.latency_ms_p50, 2),
                 "≠ replay": _disagreements(row.disagreements, row.live_n),
@@ -104,8 +108,8 @@ def summary_table(results: Rows) -> Table:
                 "note": _note(row),
             }
         )
-    columns = tuple(lines[0]) if lines else ("cell", "policy", "note")
-    shown = pd.DataFrame(lines, columns=list(columns), dtype=object)
+    columns = _with_binary(lines[0], frame["speedup_bmacs"]) if lines else ["cell", "policy", "note"]
+    shown = pd.DataFrame(lines, columns=columns, dtype=object)
     bold: set[tuple[int, str]] = set()
     for _, rows in frame.groupby("cell", sort=False):
         bold |= _best(rows, "value [95 %]", "layers ×", [shown["vs final"][i].endswith("-") for i in rows.index])
@@ -144,6 +148,7 @@ def group_table(results: Rows, group: str) -> Table:
                 "mean exit": mean_sd(row.mean_exit, row.mean_exit_sd, 2),
                 "layers ×": mean_sd(row.speedup_layers, row.speedup_layers_sd, 2),
                 "MACs ×": mean_sd(row.speedup_macs, row.speedup_macs_sd, 2),
+                BINARY: mean_sd(row.speedup_bmacs, row.speedup_bmacs_sd, 2),
                 "time ×": mean_sd(row.speedup_time, row.speedup_time_sd, 2),
                 "p50 ms": number(row.latency_ms_p50, 2),
                 "≠ replay": _disagreements(row.disagreements, row.live_n),
@@ -153,8 +158,9 @@ def group_table(results: Rows, group: str) -> Table:
         )
     for row in records(frame[frame["status"] != "ok"]):
         lines.append({"policy": short_spec(row.policy), "seeds": f"s{row.seed}", "note": _note(row)})
-    columns = ["policy", "threshold by", value_column, "vs final", "mean exit", "layers ×", "MACs ×", "time ×"]
+    columns = ["policy", "threshold by", value_column, "vs final", "mean exit", "layers ×", "MACs ×", BINARY, "time ×"]
     columns += ["p50 ms", "≠ replay", "seeds", "note"]
+    columns = _with_binary(columns, frame["speedup_bmacs"])
     shown = pd.DataFrame(lines, columns=columns, dtype=object).fillna(DASH)
     bold = _best(joined, value_column, "layers ×", ["-" in marks for marks in joined["marks"]])
     n = f"{number(joined['n'].max(), 0)} test samples" if len(joined) else "no rows that are ok"
@@ -178,11 +184,19 @@ def exits_table(exits: Rows) -> Table:
                 "value [95 %]": interval(row.value, row.low, row.high, digits, scale=scale),
                 "layers": number(row.layers, 0),
                 "MACs (millions)": DASH if is_undefined(row.macs) else f"{row.macs / 1e6:.4g}",
+                BINARY: DASH if is_undefined(row.bmacs) else f"{row.bmacs / 1e6:.4g}",
                 "share of all MACs (%)": number(row.macs / all_macs, 1, scale=100),
             }
         )
-    columns = ["cell", "exit", "metric", "value [95 %]", "layers", "MACs (millions)", "share of all MACs (%)"]
-    return Table("exits", "Every exit alone", frame, pd.DataFrame(lines, columns=columns, dtype=object))
+    columns = ["cell", "exit", "metric", "value [95 %]", "layers", "MACs (millions)", BINARY, "share of all MACs (%)"]
+    shown = pd.DataFrame(lines, columns=_with_binary(columns, frame["bmacs"]), dtype=object)
+    shown = shown.rename(columns={BINARY: "binary MACs (millions)"})
+    return Table("exits", "Every exit alone", frame, shown)
+
+
+def _with_binary(columns: Iterable[str], values: pd.Series) -> list[str]:
+    """Leave the column of binary MACs out where no network has any."""
+    return [column for column in columns if column != BINARY or values.notna().any()]
 
 
 def console_table(results: Rows) -> ConsoleTable:

@@ -126,7 +126,7 @@ def result_row(cell, seed, n, policy, name, family, operating, protocol, exits, 
         "value": value, "low": low, "high": high, "delta": delta, "delta_low": delta - spread,
         "delta_high": delta + spread, "p_mcnemar": None if name == "final" else p_value,
         "mean_exit": mean_exit, "mean_exit_low": mean_exit - off, "mean_exit_high": mean_exit + off,
-        "n_exits": N_EXITS, "speedup_layers": layers, "speedup_macs": layers * 0.97,
+        "n_exits": N_EXITS, "speedup_layers": layers, "speedup_macs": layers * 0.97, "speedup_bmacs": None,
         **(dict.fromkeys(live) if name == "oracle" else live), "live_reason": "", "status": "ok", "reason": "",
         "source": "replayed",
     }  # fmt: skip
@@ -146,7 +146,7 @@ def build_frames(points_per_curve=60):
             for i in range(N_EXITS):
                 low, high = wilson(right[:, i].mean(), n)
                 exits.append({"cell": cell, "metric": "accuracy", "exit": i + 1, "value": right[:, i].mean(),
-                              "low": low, "high": high, "macs": macs[i], "layers": i + 1})  # fmt: skip
+                              "low": low, "high": high, "macs": macs[i], "bmacs": None, "layers": i + 1})  # fmt: skip
 
             def add(
                 policy,

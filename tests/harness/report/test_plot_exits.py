@@ -40,6 +40,7 @@ def test_no_intervals_and_no_macs_are_fine():
             "low": None,
             "high": None,
             "macs": None,
+            "bmacs": None,
             "layers": i,
         }
         for i in (1, 2)
@@ -59,6 +60,7 @@ def test_the_ticks_of_a_deep_network_stay_apart():
             "low": None,
             "high": None,
             "macs": i,
+            "bmacs": None,
             "layers": i,
         }
         for i in range(1, 25)

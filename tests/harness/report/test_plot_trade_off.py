@@ -77,7 +77,7 @@ def test_seeds_are_averaged_at_equal_mean_exit():
     ]
     exits = [
         {"cell": cell, "metric": "accuracy", "exit": i, "value": 0.45 * i, "low": 0.4 * i, "high": 0.5 * i, "macs": i,
-         "layers": i}
+         "bmacs": None, "layers": i}
         for cell in points for i in (1, 2)
     ]  # fmt: skip
     data = trade_off_data([], curves, exits, list(points))
@@ -115,7 +115,7 @@ def test_a_failed_operating_point_is_named_and_does_not_squeeze_the_view():
 def test_few_and_many_exits(n_exits):
     exits = [
         {"cell": "m.d.s0", "metric": "pearson", "exit": i, "value": 1 - 0.5 / i, "low": None, "high": None, "macs": i,
-         "layers": i}
+         "bmacs": None, "layers": i}
         for i in range(1, n_exits + 1)
     ]  # fmt: skip
     figure, axes = trade_off([], [], exits, "m.d.s0")

@@ -23,7 +23,7 @@ def row(skipped, **changes):
         **skipped, "cell": "cnn6.digits.s0", "backbone": "cnn6", "dataset": "digits", "seed": 0, "causal": True,
         "family": "reference", "policy": "final", "policy_name": "final", "n": 400, "value": 0.95, "low": 0.925,
         "high": 0.9675, "delta": 0.0, "delta_low": 0.0, "delta_high": 0.0, "mean_exit": 6.0, "n_exits": 6,
-        "speedup_layers": 1.0, "speedup_macs": 1.0, "status": "ok", "reason": "",
+        "speedup_layers": 1.0, "speedup_macs": 1.0, "speedup_bmacs": None, "status": "ok", "reason": "",
     }  # fmt: skip
     return {**base, **changes}
 
@@ -172,3 +172,17 @@ def test_unknown_group_and_empty_results(skipped):
     assert "No rows." in to_markdown(summary_table([]))
     assert to_latex(summary_table([]))
     assert "skipped" in to_markdown(group_table([skipped], "minilm-l6.bbc-headlines"))
+
+
+def test_binary_macs_stand_beside_macs_where_a_network_has_them(few, frames):
+    assert not any("binary" in column for column in group_table(few, "cnn6.digits").shown)
+    binary = [{**row, "speedup_bmacs": 2.5} if row["policy_name"] == "max_prob" else row for row in few]
+    table = group_table(binary, "cnn6.digits")
+    place = list(table.shown.columns).index("MACs ×")
+    assert table.shown.columns[place + 1] == "binary MACs ×"
+    assert table.shown["binary MACs ×"].tolist() == ["–", "–", "2.50", "–", "–"]
+    assert "binary MACs ×" in summary_table(binary).shown
+    assert "binary MACs (millions)" not in exits_table(frames.exits).shown
+    shown = exits_table(frames.exits.assign(bmacs=2.5e6)).shown
+    assert list(shown.columns)[5:7] == ["MACs (millions)", "binary MACs (millions)"]
+    assert set(shown["binary MACs (millions)"]) == {"2.5"}
