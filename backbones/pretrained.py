@@ -33,10 +33,10 @@ def load_pretrained(path: str, reads: Literal["text", "image"]) -> tuple[nn.Modu
         BackboneError: if there is no such model, it is of a kind that is not supported, or its weights are not
             safetensors, not complete or do not fit.
     """
-    config = _configuration(path)
+    config = read_configuration(path)
     family = family_of(str(config.model_type), reads)
     family.check(config, path)
-    return _weights(path, family), family
+    return read_weights(path, **family.model_arguments), family
 
 
 def unreachable(path: str) -> str:
@@ -47,7 +47,12 @@ def unreachable(path: str) -> str:
     )
 
 
-def _configuration(path: str) -> Any:
+def read_configuration(path: str) -> Any:
+    """The configuration at a hub name or local folder; code that a model brings along is not run.
+
+    Raises:
+        BackboneError: if there is none, or the library does not know its kind.
+    """
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except OSError as error:
@@ -64,7 +69,16 @@ def _configuration(path: str) -> Any:
         ) from error
 
 
-def _weights(path: str, family: Family) -> nn.Module:
+def read_weights(path: str, **arguments: Any) -> nn.Module:
+    """The library model of a hub name or local folder, its weights as float32.
+
+    Args:
+        path: with config.json and model.safetensors.
+        **arguments: of the library's constructor.
+
+    Raises:
+        BackboneError: if the weights are not safetensors, not complete or do not fit.
+    """
     talk: Any = library_logging
     verbosity, shows_progress = talk.get_verbosity(), talk.is_progress_bar_enabled()
     talk.set_verbosity_error()
@@ -76,7 +90,7 @@ def _weights(path: str, family: Family) -> nn.Module:
             use_safetensors=True,
             output_loading_info=True,
             dtype=torch.float32,
-            **family.model_arguments,
+            **arguments,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BackboneError(

@@ -112,6 +112,15 @@ BACKBONES: tuple[BackboneEntry, ...] = (
         has_adapters=False,
     ),
     BackboneEntry(
+        name="hf-cnn",
+        reads="image",
+        summary="any ResNet or RegNet of the transformers library, path=hub name or folder, exit after each stage",
+        loader="backbones.hf_convolutional:load_convolutional",
+        modules=("torch", "transformers"),
+        extra="backbones",
+        has_adapters=False,
+    ),
+    BackboneEntry(
         name="been-notebook",
         reads="audio",
         summary="binary block network of the Binary Early-Exit notebook, 4 exits, from scratch",
