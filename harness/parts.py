@@ -94,13 +94,13 @@ class Worked(NamedTuple):
 
     Attributes:
         frames: rows of its own tables and plots.
-        part: for the studies across cells.
+        part: for the studies across cells; None for a variant (see ``BackboneSpec``).
         paper: for the tables like those of papers.
         media: for what is shown of images and sounds.
     """
 
     frames: Frames
-    part: Part
+    part: Part | None
     paper: PaperPart
     media: MediaPart
 
@@ -115,7 +115,8 @@ def work_out(task: CellTask) -> Worked:
     frames = Frames()
     frames.add(task.entry.cell, subject.evaluation, task.measured)
     paper = paper_part(subject)
-    return Worked(frames, part_of(subject), paper, media_part(subject, paper.points))
+    part = None if subject.cell.variant_of is not None else part_of(subject)
+    return Worked(frames, part, paper, media_part(subject, paper.points))
 
 
 def part_of(subject: Subject) -> Part:

@@ -88,12 +88,13 @@ def _published(
     seen = check_media({name.name: getattr(media, name.name) for name in fields(media)})
     timings = live_rows(out, {row["cell"] for row in rows.exits})
     timed = check_live({name.name: getattr(timings, name.name) for name in fields(timings)})
+    variants = {entry.cell.backbone for entry in cells if entry.cell.variant_of is not None}
     tasks: list[Callable[[], Drawn | Group | None]] = [
         partial(draw_overview, frames.of(first_cells(frames))),
         partial(draw_time, frames.results),
         *(partial(draw_ranks, studies.ranks, by) for by in dict.fromkeys(studies.ranks["by"])),
-        *(partial(show_group, group) for group in rows_of_groups(frames)),
-        *paper_figures(paper),
+        *(partial(show_group, group) for group in rows_of_groups(frames, variants)),
+        *paper_figures(paper, variants),
         *media_figures(seen),
         *live_figures(timed, frames.results),
     ]
@@ -154,10 +155,11 @@ def _worked_out(
         result = worked.get(entry.cell.id)
         if isinstance(result, Worked):
             frames.extend(result.frames)
-            parts.append(result.part)
             papers.append(result.paper)
             media.append(result.media)
-            travelling.append(entry)
+            if result.part is not None:
+                parts.append(result.part)
+                travelling.append(entry)
         elif result is None:
             frames.add_without_numbers(entry)
         elif isinstance(result, Failed) and result.foreseen:

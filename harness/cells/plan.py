@@ -65,6 +65,7 @@ class Cell:
         arguments: What it is built with, beside the number of outputs.
         training: How to train it; None for an imported table.
         trained_as: Cell whose network this one runs; None: it has its own.
+        variant_of: Backbone of which its network is the same, trained in another way; None: it is nobody's variant.
         training_takes: How long its suite trains, where it is trained only if asked for by name; else None.
     """
 
@@ -82,6 +83,7 @@ class Cell:
     training: TrainingSpec | None = None
     trained_as: str | None = None
     training_takes: str | None = None
+    variant_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ def suite_cells(suite: SuiteSpec, results_folder: Path) -> Iterator[Cell]:
                     arguments={**network.arguments, **group.arguments},
                     training=group.training,
                     training_takes=suite.training_takes,
+                    variant_of=network.variant_of,
                 )
 
 

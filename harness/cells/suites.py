@@ -29,11 +29,15 @@ class BackboneSpec(Spec):
         builder: Name in the registry of backbones, which knows how to build it and what must be installed.
         n_exits: Exits of the built network, the last layer included; stated so that a plan needs no network.
         arguments: Passed to the builder as they are.
+        variant_of: Another network of the suite of which this is the same, trained in another way. Its cells are
+            compared with that one's in the study of recipes; the studies across cells leave them out, since they
+            would count a data set once a recipe.
     """
 
     builder: str
     n_exits: int = Field(ge=1)
     arguments: dict[str, Argument] = Field(default_factory=dict)
+    variant_of: str | None = None
 
 
 class OptimiserSpec(Spec):
@@ -143,6 +147,12 @@ class SuiteSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for name, backbone in self.backbones.items():
+            if backbone.variant_of is not None and backbone.variant_of not in self.backbones:
+                raise ValueError(
+                    f"backbone '{name}' is a variant of '{backbone.variant_of}', which has no table "
+                    f"[backbones.{backbone.variant_of}]; add it"
+                )
         seen: set[str] = set()
         for group in self.cells:
             if group.backbone not in self.backbones:

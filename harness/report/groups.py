@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,10 @@ from harness.report.page import PageFigure, page_figure
 from harness.report.plot_exits import exit_metric
 from harness.report.plot_histograms import exit_histograms
 from harness.report.plot_trade_off import trade_off
-from harness.report.style import pdf_bytes, png_bytes, without_layout
+from harness.report.style import pdf_bytes, pixels, png_of, without_layout
 from harness.report.tables import Table, group_table
 
-DPI = 110
+DPI = 130
 DRAWN_IN_FULL = 3
 """Data sets of a network that get a figure of the exits and one of the histograms; of the others the tables have it."""
 TRADE_OFF = (
@@ -88,8 +88,13 @@ def check_frames(results: Rows, curves: Rows, exits: Rows, histograms: Rows) -> 
     )
 
 
-def rows_of_groups(frames: Frames) -> list[GroupRows]:
-    """Give the rows of every group, in natural order; of cells that are only skipped the summary has the line."""
+def rows_of_groups(frames: Frames, variants: Collection[str] = ()) -> list[GroupRows]:
+    """Give the rows of every group, in natural order; of cells that are only skipped the summary has the line.
+
+    Args:
+        frames: Of every cell.
+        variants: Networks that are others trained in another way: only their trade-off is drawn.
+    """
     seen: dict[str, int] = {}
     found = []
     for name, cells in groups(frames.results).items():
@@ -98,7 +103,7 @@ def rows_of_groups(frames: Frames) -> list[GroupRows]:
         if set(mine.results["status"]) == {"skipped"}:
             continue
         seen[network] = seen.get(network, 0) + bool(len(mine.exits))
-        found.append(GroupRows(name, mine, seen[network] <= DRAWN_IN_FULL))
+        found.append(GroupRows(name, mine, network not in variants and seen[network] <= DRAWN_IN_FULL))
     return found
 
 
@@ -111,8 +116,8 @@ def show_group(rows: GroupRows) -> Group:
 def figure_jobs(rows: GroupRows) -> Iterator[tuple[str, str, Callable[[], tuple[Figure, object]]]]:
     """Give (file name, caption, how to draw it) of every figure that a group has the rows for; seeds share a figure."""
     name, frames = rows.name, rows.frames
-    if not len(frames.exits):
-        return
+    if not len(frames.exits) or frames.exits["exit"].max() == 1:
+        return  # nothing was collected, or there is nothing to trade
     cells = groups(frames.exits)[name]
     draw = partial(trade_off, frames.results, frames.curves, frames.exits, cells)
     yield f"trade_off_{name}", f"{name}. {TRADE_OFF}", draw
@@ -124,11 +129,10 @@ def figure_jobs(rows: GroupRows) -> Iterator[tuple[str, str, Callable[[], tuple[
 
 
 def drawn(name: str, figure: Figure, caption: str, *, dpi: int = DPI) -> Drawn:
-    """Render a figure for the page and for its two files."""
-    shown = page_figure(figure, caption)
-    png = png_bytes(figure, dpi)
+    """Render a figure, once as pixels for its PNG file and the page and once as PDF."""
+    image = pixels(figure, dpi)
     with without_layout(figure):
-        return Drawn(name, png, pdf_bytes(figure), shown)
+        return Drawn(name, png_of(image), pdf_bytes(figure), page_figure(figure, caption, image))
 
 
 def write_drawn(figure: Drawn, folder: Path) -> list[Path]:

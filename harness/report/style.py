@@ -73,19 +73,24 @@ def new_axes(ax: Axes | None, size_inches: tuple[float, float]) -> tuple[Figure,
 
 def png_bytes(figure: Figure, dpi: int = 130) -> bytes:
     """Render a figure as PNG with a palette: no date and no program name inside, a third of the size of full colour."""
+    return png_of(pixels(figure, dpi))
+
+
+def png_of(image: Image.Image) -> bytes:
+    """Encode a rendered figure as PNG."""
     buffer = io.BytesIO()
-    _pixels(figure, dpi).save(buffer, format="png", optimize=True)
+    image.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
-def webp_bytes(figure: Figure, dpi: int = 150) -> bytes:
-    """Render a figure as lossless WebP for the page."""
+def webp_of(image: Image.Image) -> bytes:
+    """Encode a rendered figure as lossless WebP for the page."""
     buffer = io.BytesIO()
-    _pixels(figure, dpi).convert("RGB").save(buffer, format="webp", lossless=True, method=4)
+    image.convert("RGB").save(buffer, format="webp", lossless=True, method=4)
     return buffer.getvalue()
 
 
-def _pixels(figure: Figure, dpi: int) -> Image.Image:
+def pixels(figure: Figure, dpi: int) -> Image.Image:
     """Render a figure in 128 colours without dithering: few flat colours and their edges need no more."""
     buffer = io.BytesIO()
     with styled():

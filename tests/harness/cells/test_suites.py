@@ -81,6 +81,7 @@ def test_option_names_are_those_of_the_training_code():
         ("seeds", "seed", r"key 'cells\[0\]\.seeds' is missing"),
         ("n_exits = 2", "n_exits = 2\nexits = 3", r"unknown key 'backbones\.net\.exits'"),
         ('backbone = "net"', 'backbone = "nat"', r"backbone 'nat' has no table \[backbones\.nat\]"),
+        ("n_exits = 2", 'n_exits = 2\nvariant_of = "other"', r"'net' is a variant of 'other', which has no table"),
         ("[0, 1]", "[0, 0]", "cell 'net.digits.s0' is named twice"),
         ("[0, 1]", "[]", r"'cells\[0\]\.seeds' is \(?\[?\]?\)?"),
         ('"digits"', '"digit"', r"suites/small.toml, cells\[0\]\.tasks: .*'digit'"),

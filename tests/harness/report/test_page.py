@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.report.page import PageFigure, Section, flatten, page_figure, render_page
+from harness.report.style import pixels
 from harness.report.tables import console_table, group_table, summary_table
 
 
@@ -36,7 +37,11 @@ def page(frames, skipped):
     figure = Figure(figsize=(2, 1))
     figure.subplots().plot([1, 2])
     sections = [
-        Section("cnn6.digits", [page_figure(figure, 'a "quoted" <caption>')], [group_table(rows, "cnn6.digits")]),
+        Section(
+            "cnn6.digits",
+            [page_figure(figure, 'a "quoted" <caption>', pixels(figure, 130))],
+            [group_table(rows, "cnn6.digits")],
+        ),
         Section("All rows", (), [summary_table(rows)], folded=True),
     ]
     return render_page(sections, console_table(rows), {"commit": "<script>", "packages": {"torch": "2"}}, title="A & B")
@@ -73,9 +78,14 @@ def test_the_page_says_what_the_tables_say(page):
 def test_anchor_and_figure_size():
     assert Section("cnn6.digits").anchor == "cnn6-digits"
     assert PageFigure("c", "data:", 1, 2).caption == "c"
-    made = page_figure(Figure(figsize=(2, 1)), "empty")
+
+    def empty():
+        figure = Figure(figsize=(2, 1))
+        return figure, "empty", pixels(figure, 130)
+
+    made = page_figure(*empty())
     assert (made.width, made.height) == (192, 96)
-    assert made == page_figure(Figure(figsize=(2, 1)), "empty")
+    assert made == page_figure(*empty())
 
 
 def test_manifest_is_flattened_in_order_and_undefined_is_a_dash():

@@ -70,6 +70,18 @@ def test_of_many_data_sets_of_a_network_only_the_first_are_drawn_in_full(frames,
     assert [name for name, _, _ in figure_jobs(rows[1])] == ["trade_off_cnn6.mnist5k"]
 
 
+def test_of_a_network_trained_in_another_way_only_the_trade_off_is_drawn(frames):
+    rows = rows_of_groups(check_frames(**vars(frames)), {"minilm-l6"})
+    assert [one.in_full for one in rows] == [True, True, False]
+    assert [name for name, _, _ in figure_jobs(rows[2])] == ["trade_off_minilm-l6.bbc-headlines"]
+
+
+def test_a_network_of_one_exit_has_nothing_to_draw(frames):
+    only = frames.exits[frames.exits["exit"] == 1]
+    rows = rows_of_groups(check_frames(**{**vars(frames), "exits": only}))
+    assert [name for each in rows for name, _, _ in figure_jobs(each)] == []
+
+
 def test_a_run_where_everything_was_skipped_still_has_tables_and_a_page(skipped, tmp_path):
     paths = write_all(check_frames([skipped], [], [], []), tmp_path)
     assert len(paths) == 7  # its line is in the summary and on the page; a table of nothing else is not written
