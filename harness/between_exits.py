@@ -19,7 +19,6 @@ from harness.subjects import Row, Subject, rounded
 from policies.table import TestTable
 
 BINS = 10
-MAIN_RECIPE = "joint"
 
 
 @dataclass(slots=True)
@@ -38,12 +37,12 @@ class BetweenExits:
 
 
 def between_exits(subject: Subject) -> BetweenExits:
-    """Return what the exits of a cell know; nothing where there is one exit, or a recipe that is there to be compared.
+    """Return what the exits of a cell know; nothing where there is one exit, or of a variant.
 
-    The recipe study has what is asked of the other recipes.
+    The study of recipes has what is asked of variants.
     """
-    test, training = subject.test, subject.cell.training
-    if test.n_exits < 2 or (training is not None and training.recipe != MAIN_RECIPE):
+    test = subject.test
+    if test.n_exits < 2 or subject.cell.variant_of is not None:
         return BetweenExits()
     answers = exit_answers(test)
     found = BetweenExits(agreement=[{"cell": subject.id} | row for row in agreement_rows(answers, test.task)])

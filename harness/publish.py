@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from harness import PROTOCOL_VERSION, __version__
 from harness.cells.plan import CellStatus
 from harness.console import Console
+from harness.contact_sheets import Sheet, sheet_rows, thumbnails
 from harness.errors import UserError, missing_extra
 from harness.evaluate import Evaluation
 from harness.frames import Frames, Measured
 from harness.live_frames import live_rows
 from harness.live_results import LiveFile, read_live
-from harness.media import Media, join_media
+from harness.media import Media, join_media, sheets_of
 from harness.papers import Papers, join_papers
 from harness.parts import CellTask, Part, Worked, work_out
 from harness.plans import chosen_cells
@@ -73,13 +74,13 @@ def _published(
     from harness.report.tables import console_table, write_table
     from harness.report.write import draw_overview, draw_time, first_cells, write_page, write_plots, write_tables
     from harness.report.write_live import live_figures, live_sections, live_tables
-    from harness.report.write_media import media_figures, media_sections, media_tables
+    from harness.report.write_media import draw_sheet, media_figures, media_sections, media_tables
     from harness.report.write_papers import paper_figures, paper_sections, paper_tables, with_paper_figures
     from harness.report.write_statistics import draw_ranks, study_sections, study_tables, write_study_tables
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
-    rows, studied, papers, media = _worked_out(cells, measured, known, workers)
+    rows, studied, papers, media, sheets = _worked_out(cells, measured, known, workers)
     if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
     frames = _frames(rows)
@@ -94,8 +95,13 @@ def _published(
         partial(draw_time, frames.results),
         *(partial(draw_ranks, studies.ranks, by) for by in dict.fromkeys(studies.ranks["by"])),
         *(partial(show_group, group) for group in rows_of_groups(frames, variants)),
-        *paper_figures(paper, variants),
+        *paper_figures(paper),
         *media_figures(seen),
+        *(
+            partial(draw_sheet, sheet_rows(sheet), pixels, sheet.group)
+            for sheet in sheets
+            if (pixels := thumbnails(out, sheet, console.say)) is not None
+        ),
         *live_figures(timed, frames.results),
     ]
     shown = finished(workers.each(call, tasks, name="figures", unit="figure"))
@@ -143,7 +149,7 @@ def _frames(rows: Frames) -> ReportFrames:
 
 def _worked_out(
     cells: list[CellStatus], measured: LiveFile | None, known: Mapping[str, Evaluation], workers: Workers
-) -> tuple[Frames, Studies, Papers, Media]:
+) -> tuple[Frames, Studies, Papers, Media, list[Sheet]]:
     """Work out every cached cell, each in a process of its own; one that cannot be read becomes a visible row."""
     cached = [entry for entry in cells if entry.status == "cached"]
     tasks = [CellTask(entry, _measured(entry.cell.id, measured), known.get(entry.cell.id)) for entry in cached]
@@ -167,7 +173,7 @@ def _worked_out(
         else:
             raise result.error()
     studies = join(parts, _transfer(travelling, parts, workers))
-    return frames, studies, join_papers(papers, cells), join_media(media)
+    return frames, studies, join_papers(papers, cells), join_media(media), sheets_of(media)
 
 
 def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], workers: Workers) -> list[Row]:

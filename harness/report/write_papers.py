@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -55,17 +55,10 @@ def paper_tables(frames: PaperFrames) -> dict[str, list[Table]]:
     return {title: tables for title, tables in found.items() if tables}
 
 
-def paper_figures(frames: PaperFrames, variants: Collection[str] = ()) -> list[Callable[[], Drawn]]:
-    """Give what draws each figure; the work is done where it is called.
-
-    Args:
-        frames: Of every cell.
-        variants: Networks that are others trained in another way: their exits are in the figures of the recipes alone.
-    """
+def paper_figures(frames: PaperFrames) -> list[Callable[[], Drawn]]:
+    """Give what draws each figure; the work is done where it is called."""
     tasks: list[Callable[[], Drawn]] = []
     for group, cells in groups(frames.agreement).items():
-        if group.rpartition(".")[0] in variants:
-            continue
         mine = [_of(rows, cells) for rows in (frames.reliability, frames.agreement, frames.overthinking)]
         tasks.append(partial(draw_overthinking, mine[1], mine[2], group))
         if len(mine[0]):

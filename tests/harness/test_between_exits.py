@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from harness.between_exits import agreement_rows, between_exits, confidences, overthinking_rows, reliability_rows
-from harness.cells.suites import OptimiserSpec, TrainingSpec
 from harness.subjects import Subject
 from policies.table import TestTable
 from tests.harness.conftest import subject
-
-
-def training(recipe: str) -> TrainingSpec:
-    return TrainingSpec(recipe=recipe, options=OptimiserSpec(epochs=1, batch_size=8, learning_rate=1e-3))
 
 
 def test_reliability_by_hand() -> None:
@@ -71,14 +66,14 @@ def test_of_a_cell(subjects: list[Subject]) -> None:
     assert {row["cell"] for row in found.agreement} == {one.id}
 
 
-def test_one_exit_and_recipes_that_are_only_compared_have_no_rows(subjects: list[Subject]) -> None:
+def test_one_exit_and_variants_have_no_rows(subjects: list[Subject]) -> None:
     table = subjects[0].test
     alone = TestTable(logits=table.logits[:, -1:], labels=table.labels, sample_ids=table.sample_ids)
     assert between_exits(subject("a.x.s0", alone, None, runs=[])).agreement == []
     one = subjects[0]
-    for recipe, is_shown in (("joint", True), ("two_stage", False)):
-        cell = dataclasses.replace(one.cell, training=training(recipe))
-        assert bool(between_exits(dataclasses.replace(one, cell=cell)).agreement) == is_shown
+    assert between_exits(one).agreement
+    variant = dataclasses.replace(one.cell, variant_of="another")
+    assert between_exits(dataclasses.replace(one, cell=variant)).agreement == []
 
 
 def test_a_regression_has_agreement_alone() -> None:
