@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.cells.plan import Cell
+from harness.contact_sheets import Sheet, sheet_of
 from harness.exit_depth import DepthCell, depth_cell, depth_rows, kind_of, whole_data_set
 from harness.leenet_sweep import AlphaCell, alpha_cell, alpha_rows
 from harness.points import Point, point_rows, points_of
@@ -22,6 +23,7 @@ class MediaPart:
         points: its policies at the operating points of the tables by kind; none of other inputs.
         depth: where its samples leave, if it is of images or sounds.
         alpha: LEENet's sweep, if it has features.
+        sheet: images that leave first and last, if it is of images.
     """
 
     cell: Cell
@@ -29,6 +31,7 @@ class MediaPart:
     points: list[Point]
     depth: DepthCell | None
     alpha: AlphaCell | None
+    sheet: Sheet | None
 
 
 @dataclass(slots=True)
@@ -53,7 +56,7 @@ def media_part(subject: Subject, points: Sequence[Point] | None = None) -> Media
     """
     kind = kind_of(subject.cell)
     mine = [] if kind is None else list(points_of(subject) if points is None else points)
-    return MediaPart(subject.cell, kind, mine, depth_cell(subject), alpha_cell(subject))
+    return MediaPart(subject.cell, kind, mine, depth_cell(subject), alpha_cell(subject), sheet_of(subject))
 
 
 def join_media(parts: Sequence[MediaPart]) -> Media:
@@ -69,6 +72,15 @@ def join_media(parts: Sequence[MediaPart]) -> Media:
         alpha_curves=alpha.curves,
         alpha_verdicts=alpha.verdicts,
     )
+
+
+def sheets_of(parts: Sequence[MediaPart]) -> list[Sheet]:
+    """Return one sheet a network and data set: that of the first seed."""
+    first: dict[str, Sheet] = {}
+    for part in parts:
+        if part.sheet is not None:
+            first.setdefault(part.sheet.group, part.sheet)
+    return list(first.values())
 
 
 def _by_kind(parts: Sequence[MediaPart], kind: str) -> list[Row]:

@@ -112,6 +112,15 @@ DEPTH_EXITS = FrameSpec(
     ),
     ("backbone", "dataset", "class_name", "exit"),
 )
+SHEET = FrameSpec(
+    "sheet",
+    (
+        *texts(backbone="network", dataset="data set", spec="canonical policy spec", shelf="what the image stands for"),
+        *counts(n_exits="exits of the network", sample_id="of the data set", exit="exit it left at, 1-based"),
+        *texts(label="its class", answer="class it left with", final="class that the last exit gives"),
+    ),
+    ("backbone", "dataset", "shelf", "sample_id"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,3 +70,16 @@ ROWS = {
     "alpha_verdicts": [verdict("accuracy falls as alpha rises", "holds", "accuracy never rises")],
 }  # fmt: skip
 NOTHING = {name: [] for name in ROWS}
+
+
+def image(shelf, sample_id, exit_, label, answer, final="cat"):
+    return {
+        "backbone": "net", "dataset": "x", "spec": "leenet(alpha=0.1)", "n_exits": 3, "shelf": shelf,
+        "sample_id": sample_id, "exit": exit_, "label": label, "answer": answer, "final": final,
+    }  # fmt: skip
+
+
+SHEET = [
+    *(image("left first, and right", i, 1, "cat", "cat") for i in range(8)),
+    image("left last", 9, 3, "dog", "dog"), image("wrong early", 7, 2, "dog", "a cat with a very long name"),
+]  # fmt: skip

@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 
 from harness.report.frame_media import check_media
-from harness.report.write_media import media_figures, media_sections, media_tables
-from tests.harness.report.media import NOTHING, ROWS
+from harness.report.write_media import draw_sheet, media_figures, media_sections, media_tables
+from tests.harness.report.media import NOTHING, ROWS, SHEET
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,13 @@ def test_sections_of_the_page(figures):
         "vision", "exit_depth", "leenet_alpha",
     ]  # fmt: skip
     assert [len(section.figures) for section in sections.values()] == [0, 1, 1]
+
+
+def test_a_contact_sheet_stands_with_the_sweep(figures):
+    sheet = draw_sheet(SHEET, {i: np.full((4, 4, 1), 9, np.uint8) for i in range(10)}, "net.x")
+    assert sheet.name == "contact_sheet_net.x"
+    sections = media_sections(media_tables(check_media(ROWS)), {**figures, sheet.name: sheet})
+    assert len(sections[2].figures) == 2
 
 
 def test_nothing_is_nothing():
