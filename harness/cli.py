@@ -50,6 +50,9 @@ def run(
     reuse: ReuseOption = "missing",
     device: Device = "cpu",
     live: Annotated[bool, typer.Option("--live/--no-live", help="Confirm on the real models.")] = True,
+    timed: Annotated[
+        bool, typer.Option("--timed/--untimed", help="Untimed: confirm decisions alone, keep times of earlier runs.")
+    ] = True,
     quiet: Quiet = False,
 ) -> None:
     """Train and collect what is missing, replay every policy, confirm live, write tables and plots."""
@@ -60,7 +63,7 @@ def run(
         raise UserError("nothing to run: give --all, --suite NAME or --only PATTERN (see: python -m harness plan)")
     options = RunOptions(
         out=out, suites=tuple(suite or ()), only=only, seeds=tuple(seed or ()), reuse=reuse, device=device,
-        live=live, arguments=tuple(sys.argv[1:]),
+        live=live, timed=timed, arguments=tuple(sys.argv[1:]),
     )  # fmt: skip
     console = Console(quiet=quiet)
     summary = run_cells(options, console)

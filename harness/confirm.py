@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any
 from harness.cache.tensors import write_tensors
 from harness.cells.plan import Cell, CellStatus
 from harness.console import Console
+from harness.decisions import CHECKED_SAMPLES, CHECKED_SIZE, Decisions, environment_facts, say
 from harness.evaluate import Evaluation
 from harness.live_cells import LiveCell, open_live, replayed_policies
 from harness.live_results import (
     BatchRow,
-    SavedAgreement,
-    SavedDisagreement,
     SavedRow,
-    environment_name,
-    save_agreement,
     save_batches,
     save_live,
 )
 from harness.replay.replay import Outcome
 
 if TYPE_CHECKING:
-    from harness.live.environment import Environment
     from harness.live.protocol import Plan
-    from harness.live.rows import Disagreement, LiveRow
+    from harness.live.rows import LiveRow
     from harness.live.summary import LiveReport
 
 SECONDS_A_CELL = 45.0
@@ -35,11 +31,9 @@ LONGEST_A_CELL = 240.0
 """Where `SECONDS_A_CELL` are too few to time every policy often enough for its 99th percentile."""
 SECONDS_A_BATCH_SIZE = 15.0
 BATCH_SIZES = (8, 32, 128)
-CHECKED_SIZE = 32
-"""Of the batches in which every policy's decisions are compared with the replay."""
 BATCHED = ("max_prob", "pabee", "beem_c", "beem_v", "lte")
 """The policies whose throughput is measured: the first two of these that a cell has."""
-_SAMPLES_BATCHED = 512
+_SAMPLES_BATCHED = CHECKED_SAMPLES
 _COLUMNS = ("policy", "n", "disagree", "p50 ms", "p99 ms", "samples/s", "layers x", "MACs x", "time x", "time",
             "pred/meas", "overhead %", "verdict")  # fmt: skip
 
@@ -74,7 +68,7 @@ def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, con
     others = others_share()
     require_quiet(others, busy_ok=options.busy_ok)
     report = _run(live, outcomes, options, Plan(), others=others, quiet=console.quiet)
-    _tell(report, cell, console)
+    _tell(report, cell.id, console)
     rows = [_row_for_programs(row) for row in report.rows]
     shown = [
         [
@@ -99,73 +93,62 @@ def _row_for_programs(row: LiveRow) -> dict[str, Any]:
     }
 
 
-def confirm_cell(cell: Cell, evaluation: Evaluation, out: Path, folder: Path, device: str, console: Console) -> None:
+def confirm_cell(
+    cell: Cell, evaluation: Evaluation, out: Path, folder: Path, device: str, console: Console, *, timed: bool = True
+) -> None:
     """Confirm the core policies of an evaluated cell, keep the raw times in the run's folder, save the rows.
 
-    The busiest machine stops nobody here, since decisions are confirmed as well; the rows then say INVALID.
+    The busiest machine stops nobody here, since decisions are confirmed as well; the rows then say INVALID. Untimed,
+    decisions are all that is confirmed, and times of earlier runs stay.
     """
     from harness.live.busy import others_share
-    from harness.live.protocol import Plan
 
     core = {s.outcome.spec: s.outcome for s in evaluation.scored if s.outcome is not None and s.placed.is_core}
     able = [outcome for outcome in core.values() if outcome.policy.causal and not outcome.policy.online]
+    chosen = {s.outcome.spec for s in evaluation.scored if s.outcome is not None and s.placed.operating != "fixed"}
     console.say(f"live: {cell.id}, {len(able)} policies")
-    live, options, others = open_live(cell), LiveOptions(device=device), others_share()
+    live = open_live(cell)
+    in_batches = [outcome for outcome in able if outcome.spec in chosen] if cell.seed in (0, None) else []
+    checks = Decisions(live, cell.id, out, device, console)
+    if timed:
+        _time(live, able, in_batches, checks, folder, others=others_share())
+    else:
+        checks.check(able, 1)
+    checks.check(in_batches, CHECKED_SIZE, CHECKED_SAMPLES)
+
+
+def _time(
+    live: LiveCell,
+    able: Sequence[Outcome],
+    in_batches: Sequence[Outcome],
+    checks: Decisions,
+    folder: Path,
+    *,
+    others: float | None,
+) -> None:
+    """Time the policies one sample at a time, and some of them in batches; decisions are compared on the way."""
+    from harness.live.protocol import Plan
+
+    cell, out, device, console = checks.cell, checks.out, checks.device, checks.console
+    options = LiveOptions(device=device)
     plan = Plan(enough_s=SECONDS_A_CELL, max_duration_s=LONGEST_A_CELL)
     report = _run(live, able, options, plan, others=others, quiet=console.quiet)
     _tell(report, cell, console)
-    write_tensors(folder / "live" / f"{cell.id}.safetensors", report.raw, ("cell", cell.id))
+    write_tensors(folder / "live" / f"{cell}.safetensors", report.raw, ("cell", cell))
     name, facts = environment_facts(report.environment)
-    _save_agreement(out, cell, report.environment, 1, len(live.data), [row.policy for row in report.rows],
-                    report.disagreements)  # fmt: skip
-    save_live(out, name, facts, [SavedRow(cell=cell.id, **row.model_dump()) for row in report.rows])
-    if cell.seed in (0, None):
-        chosen = {s.outcome.spec for s in evaluation.scored if s.outcome is not None and s.placed.operating != "fixed"}
-        batched = _batched([o for o in able if o.spec in chosen] + able)
-        rows = batch_rows(cell.id, report, {outcome.spec for outcome in batched})
+    checks.save([row.policy for row in report.rows], 1, len(live.data), report.disagreements)
+    save_live(out, name, facts, [SavedRow(cell=cell, **row.model_dump()) for row in report.rows])
+    if in_batches:
+        batched = _batched([*in_batches, *able])
+        rows = batch_rows(cell, report, {outcome.spec for outcome in batched})
         for size in BATCH_SIZES:
-            console.say(f"live: {cell.id}, batches of {size}")
+            console.say(f"live: {cell}, batches of {size}")
             options = LiveOptions(batch_size=size, device=device, limit=_SAMPLES_BATCHED)
             plan = Plan(warm_up=1, block=2, min_items=8, max_duration_s=SECONDS_A_BATCH_SIZE)
             fewer = LiveCell(live.model, live.data.first(_SAMPLES_BATCHED))
             report = _run(fewer, batched, options, plan, others=others, quiet=console.quiet)
-            rows += batch_rows(cell.id, report, {outcome.spec for outcome in batched})
+            rows += batch_rows(cell, report, {outcome.spec for outcome in batched})
         save_batches(out, name, facts, rows)
-        _check_batches(live, cell, [o for o in able if o.spec in chosen], out, device, console)
-
-
-def _check_batches(
-    live: LiveCell, cell: Cell, outcomes: Sequence[Outcome], out: Path, device: str, console: Console
-) -> None:
-    """Decide in batches, for every policy at the points that calibration chose; nothing is timed."""
-    from harness.live.confirm import LiveOptions as Options
-    from harness.live.confirm import check_live
-    from harness.live.environment import checked_device, record_environment
-
-    console.say(f"live: {cell.id}, decisions in batches of {CHECKED_SIZE}, {len(outcomes)} policies")
-    fewer, options = LiveCell(live.model, live.data.first(_SAMPLES_BATCHED)), Options(CHECKED_SIZE, device)
-    found = check_live(fewer.model, fewer.data, [o.policy for o in outcomes], fewer.replayed(outcomes), options)
-    _say(found, cell, console)
-    specs = list(dict.fromkeys(o.spec for o in outcomes))
-    environment = record_environment(checked_device(device), options.dtype)
-    _save_agreement(out, cell, environment, CHECKED_SIZE, len(fewer.data), specs, found)
-
-
-def _save_agreement(
-    out: Path,
-    cell: Cell,
-    environment: Environment,
-    batch_size: int,
-    n: int,
-    specs: Sequence[str],
-    found: Sequence[Disagreement],
-) -> None:
-    from harness.live.summary import agreement
-
-    name, facts = environment_facts(environment)
-    rows = [SavedAgreement(cell=cell.id, **agreement(spec, batch_size, n, found).model_dump()) for spec in specs]
-    listed = [SavedDisagreement(cell=cell.id, batch_size=batch_size, **each.model_dump()) for each in found]
-    save_agreement(out, name, facts, rows, listed)
 
 
 def _batched(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -173,12 +156,6 @@ def _batched(outcomes: Sequence[Outcome]) -> list[Outcome]:
     by_name = {outcome.policy.name: outcome for outcome in reversed(outcomes)}  # the first one stays
     chosen = [by_name[name] for name in BATCHED if name in by_name][:2]
     return [by_name["final"], *chosen]
-
-
-def environment_facts(environment: Environment) -> tuple[str, dict[str, Any]]:
-    """The name of a machine, and what is to be known of it."""
-    facts = environment.model_dump(mode="json", exclude={"load_before", "others_before"})
-    return environment_name(environment.device_name, environment.device, environment.threads), facts
 
 
 def batch_rows(cell: str, report: LiveReport, policies: set[str]) -> list[BatchRow]:
@@ -240,19 +217,9 @@ def _run(
     return run_live(live.model, live.data, [o.policy for o in outcomes], live.replayed(outcomes), how)
 
 
-def _say(disagreements: Sequence[Disagreement], cell: Cell, console: Console) -> None:
-    """Print every disagreement with its distance to the threshold and what explains it."""
-    for found in disagreements:
-        distance = "no distance" if found.distance is None else f"{found.distance:.3g} from the threshold"
-        console.say(
-            f"disagreement: {cell.id} {found.policy}, sample {found.sample_id}: exit {found.live_exit} live, "
-            f"{found.replayed_exit} replayed, {distance}, {found.explanation}: {found.detail}"
-        )
-
-
-def _tell(report: LiveReport, cell: Cell, console: Console) -> None:
+def _tell(report: LiveReport, cell: str, console: Console) -> None:
     """Print the disagreements, and whether anything remembers its inputs."""
-    _say(report.disagreements, cell, console)
+    say(report.disagreements, cell, console)
     final = report.rows[0]
     if final.unique_over_repeated is not None:
         value, low, high = final.unique_over_repeated

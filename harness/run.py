@@ -31,6 +31,7 @@ class RunOptions:
     reuse: Literal["missing", "always", "never"] = "missing"
     device: str = "cpu"
     live: bool = True
+    timed: bool = True
     arguments: tuple[str, ...] = ()
 
 
@@ -137,7 +138,10 @@ def _confirm(
         if entry.cell.id not in evaluations or entry.cell.builder is None or not is_trained(entry.cell):
             continue
         with _visible(entry, "live", options, console):
-            confirm_cell(entry.cell, evaluations[entry.cell.id], options.out, folder, options.device, console)
+            confirm_cell(
+                entry.cell, evaluations[entry.cell.id], options.out, folder, options.device, console,
+                timed=options.timed,
+            )  # fmt: skip
 
 
 def _publish(evaluations: dict[str, Evaluation], options: RunOptions, console: Console) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cells.plan import CellStatus
-from harness.confirm import environment_facts
 from harness.console import Console
+from harness.decisions import environment_facts
 from harness.errors import UserError
 from harness.live_cells import open_live, replayed_policies
 from harness.live_results import BoundRow, SavedServerRow, save_server

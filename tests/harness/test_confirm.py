@@ -80,6 +80,19 @@ def test_decisions_of_all_chosen_policies_are_compared_in_batches_too(confirmed)
     assert {row.n for row in batched} == {449}
 
 
+def test_untimed_only_decisions_are_compared(confirmed):
+    out, evaluation = confirmed
+    cell, elsewhere = find_cell(CELL, out).cell, out / "elsewhere"
+    confirm.confirm_cell(cell, evaluation, elsewhere, out / "runs" / "u", "cpu", Console(quiet=True), timed=False)
+    assert read_live(elsewhere) is None
+    assert read_batches(elsewhere) is None
+    assert not (out / "runs" / "u").exists()
+    counts = lambda folder: sorted(  # noqa: E731
+        (row.batch_size, row.policy, row.n, row.near_ties) for row in read_agreement(folder).rows
+    )
+    assert counts(elsewhere) == counts(out)
+
+
 def test_raw_times_stay_in_the_folder_of_the_run(confirmed):
     out, _ = confirmed
     (raw,) = (out / "runs" / "r" / "live").iterdir()
