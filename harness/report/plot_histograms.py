@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
     return figure, grid[: len(rows)]
 
 
-def _at_no_loss(rows: Rows) -> Rows:
+def _at_no_loss(rows: pd.DataFrame) -> pd.DataFrame:
     """Where a policy has rows of several operating points, those at which calibration loses nothing."""
     no_loss = rows["operating"].astype(str).str.startswith(NO_LOSS)
     has_one = no_loss.groupby(rows["policy_name"]).transform("any")
