@@ -123,6 +123,17 @@ class MapNet(MultiExitModel):
         """Convolutions (and hidden linear layers) on the way to each exit [L]."""
         return self._layers
 
+    def wrapped_layers(self) -> Sequence[nn.Module]:
+        """The first layer behind each early exit, as the trunk names it: a convolution, a stage or a pool."""
+        named = set(self.trunk.modules())
+        found = []
+        for modules in self._spans[1:]:
+            module = modules[0]
+            while module not in named:  # several of the trunk's layers in a row
+                module = next(module.children())
+            found.append(module)
+        return found
+
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Set training mode, of the heads alone where the trunk is frozen."""
         super().train(mode)

@@ -22,10 +22,8 @@ from harness.cells.tasks import load_task, task_spec
 from harness.errors import UserError
 from harness.evaluate import exit_answers
 from harness.exit_depth import depth_cell, kind_of
-from harness.leenet_sweep import ALPHAS
 from harness.replay.replay import Outcome, replay
 from harness.subjects import Row, Subject, group_of
-from policies.errors import PolicyError
 from policies.leenet import Leenet
 from policies.table import TestTable
 
@@ -78,37 +76,24 @@ class Sheet:
         return group_of(self.cell.id)
 
 
-def sheet_of(subject: Subject) -> Sheet | None:
+def sheet_of(subject: Subject, gates: Leenet | None = None) -> Sheet | None:
     """Return the sheet of a cell of images; None for others.
 
-    Where there are features, samples leave by LEENet's gates at that alpha at which the calibration samples spread
-    widest over the exits; else by the policy of ``exit_depth``.
+    Args:
+        subject: the cell.
+        gates: LEENet's, which say who leaves where; None: the policy of ``exit_depth`` does.
     """
     if kind_of(subject.cell) != "images" or subject.test.task != "classification":
         return None
-    found = _by_gates(subject)
-    if found is None:
+    if gates is not None:
+        (found,) = replay([gates], subject.test)
+    else:
         depth = depth_cell(subject)
         if depth is None:
             return None
-        chosen = next(s.outcome for s in subject.evaluation.scored if s.outcome and s.outcome.spec == depth.spec)
-        found = chosen
+        found = next(s.outcome for s in subject.evaluation.scored if s.outcome and s.outcome.spec == depth.spec)
     names = task_spec(subject.cell.dataset).class_names
     return Sheet(subject.cell, found.spec, subject.test.n_exits, tuple(choose(found, subject.test, names)))
-
-
-def _by_gates(subject: Subject) -> Outcome | None:
-    calibration = subject.calibration
-    if calibration is None or calibration.features is None or subject.test.features is None:
-        return None
-    seen = TestTable(calibration.logits, calibration.labels, calibration.sample_ids, calibration.features)
-    try:
-        gates = [Leenet(alpha=alpha).fit(calibration) for alpha in ALPHAS]
-    except PolicyError:
-        return None
-    shares = [np.array(outcome.histogram) / seen.n for outcome in replay(gates, seen)]
-    spread = [-float((s[s > 0] * np.log(s[s > 0])).sum()) for s in shares]
-    return replay([gates[int(np.argmax(spread))]], subject.test)[0]
 
 
 def choose(outcome: Outcome, test: TestTable, names: Sequence[str]) -> list[Shown]:

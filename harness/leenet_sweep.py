@@ -25,7 +25,7 @@ from harness.statistics.paired import holm
 from harness.statistics.seeds import over_seeds
 from harness.subjects import Row, Subject, group_of, rounded
 from policies.errors import PolicyError
-from policies.leenet import PARAMS, Leenet, LeenetReleased, gate_logits, scaled_cost
+from policies.leenet import PARAMS, Leenet, LeenetReleased, gate_logits, scaled_cost, sweep
 from policies.soft_exits import expected
 from policies.spec import split_spec
 from policies.table import CalibrationTable, Floats, TestTable
@@ -35,7 +35,9 @@ ALPHAS = (
 )  # fmt: skip
 """Prices that are tried; close together where they are low, since a trained network has little loss to trade."""
 BESIDE = ("max_prob", "beem_a", "optimal_stopping")
-UNITS = ("layers", "macs", PARAMS)
+UNITS = ("macs", PARAMS)
+MOST_SAMPLES = 2000
+"""Calibration samples that gates are fitted on; a split is in random order, so these are a sample of it."""
 DRIFT = 27.6
 """How far gates of the released code can move, in logits per unit of mean |feature|: 1e-6 a step, 2,250 steps, 12,288
 features (DenseNet121). Pooled features are fewer and calibration samples too, so the steps here are larger."""
@@ -77,6 +79,7 @@ class AlphaCell:
         metric: name of the main metric.
         sweeps: points by rule and unit of cost, one an alpha.
         curves: by rule, metric at mean exits spread evenly from 1 to L.
+        widest: the gates under which calibration samples spread widest over the exits.
     """
 
     cell: Cell
@@ -84,6 +87,7 @@ class AlphaCell:
     metric: str
     sweeps: Mapping[tuple[str, str], Sequence[AlphaPoint]]
     curves: Mapping[str, Floats]
+    widest: Leenet | None = None
 
 
 @dataclass(slots=True)
@@ -107,33 +111,40 @@ def alpha_cell(subject: Subject, alphas: Sequence[float] = ALPHAS) -> AlphaCell 
     known = {name: named[name] for name in BESIDE if name in named}
     drawn = dict(zip(known, subject.lines(list(known.values())), strict=True))
     sweeps: dict[tuple[str, str], list[AlphaPoint]] = {}
+    widest: Leenet | None = None
+    width = calibration.features.shape[2]
+    calibration = calibration.rows(slice(MOST_SAMPLES))
     try:
         for label, unit in units_of(calibration).items():
-            gates = [Leenet(alpha=alpha, unit=unit).fit(calibration) for alpha in alphas]
+            gates = sweep(calibration, alphas, unit)
             sweeps["leenet", label] = _points(subject, gates, drawn, static)
-        unit = PARAMS if PARAMS in calibration.costs else "macs" if "macs" in calibration.costs else "layers"
-        rate = released_rate(calibration.n, calibration.features.shape[2])
+            widest = widest or _widest(gates, calibration)
+        unit = next(unit for unit in (PARAMS, "macs", "layers") if unit in calibration.costs)
+        rate = released_rate(calibration.n, width)
         walked = [LeenetReleased(alpha=alpha, unit=unit, learning_rate=rate).fit(calibration) for alpha in alphas]
         sweeps["leenet_released", unit] = _points(subject, walked, drawn, static)
     except PolicyError:  # features that are not finite, too few samples: the row of the policy says which
         return None
     wanted = np.linspace(1.0, test.n_exits, _LINE_POINTS)
     curves = {name: _curve(line, static, wanted) for name, line in drawn.items()}
-    return AlphaCell(subject.cell, test.n, metric.name, sweeps, curves)
+    return AlphaCell(subject.cell, test.n, metric.name, sweeps, curves, widest)
 
 
 def units_of(calibration: CalibrationTable) -> dict[str, str]:
-    """Return the units of cost by their label; units in which all exits cost the same share have one label."""
+    """Return the units of cost by their label: MACs (else layers), and LEENet's own where the table has it.
+
+    Units in which all exits cost the same share of the way have one label.
+    """
     found: dict[str, str] = {}
     shares: dict[str, Floats] = {}
-    for unit in (unit for unit in UNITS if unit in calibration.costs):
+    for unit in [unit for unit in UNITS if unit in calibration.costs] or ["layers"]:
         share = scaled_cost("leenet", calibration, unit)
         same = next((label for label, other in shares.items() if np.allclose(share, other, atol=1e-6)), None)
         label = unit if same is None else f"{same}, {unit}"
         shares[label] = share
         found[label] = unit if same is None else found.pop(same)
         if same is not None:
-            del shares[same]
+            shares.pop(same)
     return found
 
 
@@ -141,6 +152,13 @@ def released_rate(n: int, width: int) -> float:
     """Return the learning rate at which gates of ``leenet_released`` can move as far as those of the released code."""
     defaults = LeenetReleased()
     return rounded(DRIFT / (defaults.epochs * math.ceil(n / defaults.batch_size) * width))
+
+
+def _widest(gates: Sequence[Leenet], calibration: CalibrationTable) -> Leenet:
+    seen = TestTable(calibration.logits, calibration.labels, calibration.sample_ids, calibration.features)
+    shares = [np.array(outcome.histogram) / seen.n for outcome in replay(list(gates), seen)]
+    spread = [-float((s[s > 0] * np.log(s[s > 0])).sum()) for s in shares]
+    return gates[int(np.argmax(spread))]
 
 
 def _points(subject: Subject, gates: Sequence[Leenet], drawn: Mapping[str, Line], static: Line) -> list[AlphaPoint]:

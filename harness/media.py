@@ -56,7 +56,9 @@ def media_part(subject: Subject, points: Sequence[Point] | None = None) -> Media
     """
     kind = kind_of(subject.cell)
     mine = [] if kind is None else list(points_of(subject) if points is None else points)
-    return MediaPart(subject.cell, kind, mine, depth_cell(subject), alpha_cell(subject), sheet_of(subject))
+    alpha = alpha_cell(subject)
+    sheet = sheet_of(subject, None if alpha is None else alpha.widest)
+    return MediaPart(subject.cell, kind, mine, depth_cell(subject), alpha, sheet)
 
 
 def join_media(parts: Sequence[MediaPart]) -> Media:

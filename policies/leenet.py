@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -11,7 +12,7 @@ from scipy.special import expit
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
 from policies.evidence import Evidence
-from policies.linear_gates import features_of, fit_gates, gate
+from policies.linear_gates import choose_ridge, features_of, fit_gates, gate
 from policies.parameters import Threshold, learned, parameter
 from policies.soft_exits import exit_losses, expected_loss, soft_exit_objective
 from policies.table import CalibrationTable, ExitTable, Floats
@@ -101,6 +102,25 @@ class LeenetReleased(Leenet):
                 gradient = np.concatenate([np.matmul(pull[:, None], x[:, rows])[:, 0], pull.sum(1, keepdims=True)], 1)
                 weights -= self.learning_rate * gradient / (np.abs(gradient) + _EPSILON)
         return replace(self, weights=np.concatenate([weights, np.zeros((1, width + 1))]))
+
+
+def sweep(calibration: CalibrationTable, alphas: Sequence[float], unit: str) -> list[Leenet]:
+    """Return ``leenet(alpha)`` fitted for many prices from one reading of the features.
+
+    As ``fit`` does it, but the ridge is chosen once, at the price in the middle of those given: gates of neighbouring
+    prices are much alike, and choosing it is most of the work.
+
+    Raises:
+        PolicyError: as ``fit``.
+    """
+    features = features_of(Leenet.name, calibration)
+    cost, losses = scaled_cost(Leenet.name, calibration, unit), exit_losses(calibration)
+    objectives = [soft_exit_objective((1.0 - alpha) * losses + alpha * cost) for alpha in alphas]
+    ridge = choose_ridge(features, objectives[len(objectives) // 2], tied="nothing")
+    return [
+        Leenet(alpha=alpha, unit=unit, weights=fit_gates(features, objective, tied="nothing", ridge=ridge))
+        for alpha, objective in zip(alphas, objectives, strict=True)
+    ]
 
 
 def gate_logits(policy: Leenet, table: ExitTable) -> Floats:

@@ -83,24 +83,37 @@ def fit_gates(features: NDArray[np.float16], objective: Objective, *, tied: Tied
         ridge: weight of the penalty on the slopes; None takes that of RIDGES under which the objective is smallest on
             samples held out, in FOLDS folds.
     """
-    n, n_exits, width = features.shape
+    _, n_exits, width = features.shape
     weights = np.zeros((n_exits, width + 1))
     if n_exits == 1:
         return weights
-    x = np.ascontiguousarray(features[:, :-1].transpose(1, 0, 2), dtype=np.float64)  # [L - 1, N, H]
-    axes = 1 if tied == "nothing" else (0, 1)
-    centre, scale = x.mean(axis=axes, keepdims=True), x.std(axis=axes, keepdims=True)
-    scale[scale < 1e-6] = 1.0  # float16 cannot tell such a feature from a constant one
-    x -= centre
-    x /= scale
-    shape = _Shape(n_exits - 1 if tied == "nothing" else 1, 1 if tied == "everything" else n_exits - 1, width)
+    x, centre, scale = _standardised(features, tied)
+    shape = _Shape.of(features, tied)
     if ridge is None:
-        ridge = _held_out_ridge(x, objective, shape) if n >= _ENOUGH else _FEW
+        ridge = _ridge(x, objective, shape)
     slopes, offsets = shape.split(_minimum(x, objective, shape, slice(None), ridge, _STEPS))
     slopes = np.broadcast_to(slopes, (n_exits - 1, width)) / scale[:, 0]
     weights[:-1, :-1] = slopes
     weights[:-1, -1] = np.broadcast_to(offsets, n_exits - 1) - (slopes * centre[:, 0]).sum(axis=1)
     return weights
+
+
+def choose_ridge(features: NDArray[np.float16], objective: Objective, *, tied: Tied) -> float:
+    """Return the ridge that ``fit_gates`` would choose: for fits that are much alike, once for all of them."""
+    if features.shape[1] == 1:
+        return _FEW
+    return _ridge(_standardised(features, tied)[0], objective, _Shape.of(features, tied))
+
+
+def _standardised(features: NDArray[np.float16], tied: Tied) -> tuple[Floats, Floats, Floats]:
+    """Return features [L - 1, N, H] of mean 0 and deviation 1, and the centre and scale they had."""
+    x = np.ascontiguousarray(features[:, :-1].transpose(1, 0, 2), dtype=np.float64)
+    axes = 1 if tied == "nothing" else (0, 1)
+    centre, scale = x.mean(axis=axes, keepdims=True), x.std(axis=axes, keepdims=True)
+    scale[scale < 1e-6] = 1.0  # float16 cannot tell such a feature from a constant one
+    x -= centre
+    x /= scale
+    return x, centre, scale
 
 
 class _Shape(NamedTuple):
@@ -109,6 +122,11 @@ class _Shape(NamedTuple):
     n_slopes: int
     n_offsets: int
     width: int
+
+    @classmethod
+    def of(cls, features: NDArray[np.float16], tied: Tied) -> _Shape:
+        _, n_exits, width = features.shape
+        return cls(n_exits - 1 if tied == "nothing" else 1, 1 if tied == "everything" else n_exits - 1, width)
 
     @property
     def size(self) -> int:
@@ -122,6 +140,10 @@ class _Shape(NamedTuple):
         slopes, offsets = self.split(parameters)
         logits: Floats = np.matmul(x, slopes[:, :, None])[:, :, 0] + offsets[:, None]
         return logits
+
+
+def _ridge(x: Floats, objective: Objective, shape: _Shape) -> float:
+    return _held_out_ridge(x, objective, shape) if x.shape[1] >= _ENOUGH else _FEW
 
 
 def _held_out_ridge(x: Floats, objective: Objective, shape: _Shape) -> float:

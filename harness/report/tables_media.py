@@ -22,7 +22,8 @@ _DEPTH_NOTES = (
 _ALPHA_NOTES = (
     "leenet(alpha): gates that minimise (1 - alpha) E[cross-entropy] + alpha E[cost] on calibration, from the cached "
     "features; a sample leaves at the first open gate (sigmoid > 0.5). Larger alpha is faster. Accuracy, exits and "
-    "speed-ups are those on test; no threshold is picked.",
+    "speed-ups are those on test; no threshold is picked. Gates are fitted on at most 2,000 calibration samples, with "
+    "one ridge for all alphas.",
     "soft: what the gates expect under the exits they describe as probabilities, before any threshold.",
     "Δ: accuracy minus that of another policy at the same mean exit on the same samples (read from its exact curve "
     "on test, straight between two operating points), paired, with 95 % intervals; + or - after Holm's correction "

@@ -9,6 +9,7 @@ from torch import nn
 from backbones.base import MultiExitModel
 from backbones.costs_leenet import leenet_parameter_costs, measure_leenet_costs
 from backbones.errors import BackboneError
+from backbones.registry import build
 
 
 def conv(before, after, *, bias=False, size=3):
@@ -119,6 +120,19 @@ def test_a_head_without_a_linear_layer_is_refused():
     model.heads[0] = nn.Identity()
     with pytest.raises(BackboneError, match="a head without a linear layer"):
         measure_leenet_costs(model, model.layers[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "n_outputs", "arguments", "counted"),
+    [("vgg11", 10, {"head": "flatten-linear"}, vgg11), ("densenet121", 100, {"growth": 12}, densenet121)],
+)
+def test_our_networks_are_counted_like_the_released_ones(name, n_outputs, arguments, counted):
+    model = build(name, n_outputs, **{"head": "flatten-linear", **arguments})
+    wrapped = model.wrapped_layers()
+    assert [sum(p.numel() for p in layer.parameters()) for layer in wrapped] == counted()[0]
+    rebuilt, lazy = PUBLISHED[counted]
+    assert measure_leenet_costs(model, wrapped) == pytest.approx(rebuilt, abs=5e-5)
+    assert measure_leenet_costs(model, wrapped, built="lazy") == pytest.approx(lazy, abs=5e-5)
 
 
 def test_costs_rise_from_0_to_1():

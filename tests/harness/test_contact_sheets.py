@@ -17,6 +17,7 @@ from harness.replay.replay import replay
 from harness.report.frame import typed_rows
 from harness.report.frame_media import SHEET
 from harness.subjects import Subject
+from policies.leenet import sweep
 from policies.spec import parse_policy
 from tests.harness.conftest import RULE, network, subject
 from tests.harness.test_leenet_sweep import cell as with_features
@@ -59,7 +60,9 @@ def test_gates_where_there_are_features_else_entropy(plain: Subject, subjects: l
     found = sheet_of(plain)
     assert found is not None
     assert found.spec.startswith("normalized_entropy(threshold=")
-    gated = sheet_of(of_digits(with_features()))
+    one = of_digits(with_features())
+    gates = sweep(one.calibration, (0.1,), "layers")
+    gated = sheet_of(one, gates[0])
     assert gated is not None
     assert gated.spec.startswith("leenet(alpha=")
     assert {image.exit for image in gated.shown} >= {1, 4}

@@ -6,7 +6,7 @@ import pytest
 
 from policies.errors import PolicyError
 from policies.evidence import EvidenceTable
-from policies.leenet import PARAMS, gate_logits, scaled_cost
+from policies.leenet import PARAMS, gate_logits, scaled_cost, sweep
 from policies.soft_exits import exit_losses, expected, expected_loss
 from policies.spec import parse_policy
 from policies.table import CalibrationTable, TestTable
@@ -152,3 +152,16 @@ def test_gates_in_logits_are_those_the_rule_compares():
     assert depth.mean() == pytest.approx(decide(policy, EvidenceTable(table)).exit_index.mean() + 1, abs=0.2)
     with pytest.raises(PolicyError, match="the table has no features"):
         gate_logits(policy, TestTable(calibration.logits, calibration.labels))
+
+
+def test_a_sweep_is_one_fit_after_the_other_with_one_ridge():
+    calibration, _ = planted(CalibrationTable, n=300)
+    gates = sweep(calibration, (0.1, 0.3, 0.9), "layers")
+    assert [(policy.alpha, policy.unit) for policy in gates] == [(0.1, "layers"), (0.3, "layers"), (0.9, "layers")]
+    middle = parse_policy("leenet(alpha=0.3)").fit(calibration)
+    assert np.array_equal(gates[1].weights, middle.weights)
+    test, _ = planted(TestTable, seed=1)
+    exits = [decide(policy, EvidenceTable(test)).exit_index.mean() for policy in gates]
+    assert exits[0] >= exits[1] > exits[2]
+    with pytest.raises(PolicyError, match="no features"):
+        sweep(CalibrationTable(calibration.logits, calibration.labels), (0.5,), "layers")
