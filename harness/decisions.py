@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CHECKED_SIZE = 32
 """Of the batches in which every policy's decisions are compared with the replay."""
-CHECKED_SAMPLES = 512
+CHECKED_SAMPLES = 256
 
 
 @dataclass(frozen=True, slots=True)

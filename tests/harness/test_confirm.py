@@ -10,6 +10,7 @@ import pytest
 
 from harness import confirm
 from harness.console import Console
+from harness.decisions import CHECKED_SAMPLES
 from harness.live_results import read_agreement, read_batches, read_live
 from harness.plans import find_cell
 from harness.publish import evaluate_cell
@@ -77,7 +78,7 @@ def test_decisions_of_all_chosen_policies_are_compared_in_batches_too(confirmed)
     assert {row.policy for row in batched} == chosen
     assert len(chosen) > 5
     assert all(row.unexplained == 0 for row in rows)
-    assert {row.n for row in batched} == {449}
+    assert {row.n for row in batched} == {CHECKED_SAMPLES}
 
 
 def test_untimed_only_decisions_are_compared(confirmed):
