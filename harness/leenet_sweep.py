@@ -35,7 +35,7 @@ ALPHAS = (
 )  # fmt: skip
 """Prices that are tried; close together where they are low, since a trained network has little loss to trade."""
 BESIDE = ("max_prob", "beem_a", "optimal_stopping")
-UNITS = ("macs", PARAMS)
+UNITS = ("macs", "bmacs", PARAMS)
 MOST_SAMPLES = 2000
 """Calibration samples that gates are fitted on; a split is in random order, so these are a sample of it."""
 DRIFT = 27.6
@@ -131,7 +131,7 @@ def alpha_cell(subject: Subject, alphas: Sequence[float] = ALPHAS) -> AlphaCell 
 
 
 def units_of(calibration: CalibrationTable) -> dict[str, str]:
-    """Return the units of cost by their label: MACs (else layers), and LEENet's own where the table has it.
+    """Return the units of cost by their label: MACs (else layers), binary MACs and LEENet's own where it has them.
 
     Units in which all exits cost the same share of the way have one label.
     """

@@ -90,6 +90,6 @@ def _difficulty(axes: Axes, everyone: pd.DataFrame, n_exits: int) -> None:
     axes.set_xticks(range(1, n_exits + 1))
     axes.set_xlabel("exit at which a sample leaves = its difficulty")
     axes.set_ylim(0, 104)
-    axes.set_title("late leavers are hard", pad=20)
+    axes.set_title("how hard are those that leave late?", pad=20)
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, handlelength=1.4, columnspacing=0.9,
                 borderaxespad=0.1, fontsize=7.5)  # fmt: skip

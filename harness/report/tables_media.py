@@ -31,7 +31,8 @@ _ALPHA_NOTES = (
     "leenet_released: gates trained as the released code does it, a step of one size whatever the gradient is; its "
     "learning rate is chosen so that gates can move as far as they did there (27.6 logits).",
     "cost unit: what the gates were told that an exit costs; units in which all exits cost the same share stand "
-    "together. params_leenet_repo: parameters, counted as the released code counts them.",
+    "together. bmacs: products of two signs, of binary networks. params_leenet_repo: parameters, counted as the "
+    "released code counts them.",
 )
 
 

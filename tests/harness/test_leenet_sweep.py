@@ -126,6 +126,8 @@ def test_units_with_the_same_shares_stand_together() -> None:
     alike = costs | {PARAMS: np.array([0, 1, 2, 3]) / 3}
     assert units_of(planted(CalibrationTable, **alike)) == {f"macs, {PARAMS}": "macs"}
     assert units_of(planted(CalibrationTable)) == {"layers": "layers"}
+    binary = {"macs": np.array([5.0, 6, 7, 8]), "bmacs": np.array([1.0, 2, 5, 9])}  # nearly all MACs are in the stem
+    assert units_of(planted(CalibrationTable, **binary)) == {"macs": "macs", "bmacs": "bmacs"}
 
 
 def test_gates_for_the_sheet_leave_at_many_exits(swept: AlphaCell) -> None:
