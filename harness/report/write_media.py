@@ -76,7 +76,7 @@ def draw_sheet(rows: Rows, pixels: Mapping[int, np.ndarray], name: str) -> Drawn
 
 def media_sections(tables: Mapping[str, list[Table]], figures: Mapping[str, Drawn]) -> list[Section]:
     """Give the sections of the page: figures open, long tables folded."""
-    begins = {DEPTH: ("exit_depth_",), ALPHA: ("leenet_alpha_", "contact_sheet_")}
+    begins = {DEPTH: ("exit_depth_", "contact_sheet_"), ALPHA: ("leenet_alpha_",)}
     sections = []
     for title, mine in tables.items():
         shown = [figure.shown for name, figure in figures.items() if name.startswith(begins.get(title, ("-",)))]

@@ -33,11 +33,11 @@ def test_sections_of_the_page(figures):
     assert [len(section.figures) for section in sections.values()] == [0, 1, 1]
 
 
-def test_a_contact_sheet_stands_with_the_sweep(figures):
+def test_a_contact_sheet_stands_with_the_depth_of_exits(figures):
     sheet = draw_sheet(SHEET, {i: np.full((4, 4, 1), 9, np.uint8) for i in range(10)}, "net.x")
     assert sheet.name == "contact_sheet_net.x"
     sections = media_sections(media_tables(check_media(ROWS)), {**figures, sheet.name: sheet})
-    assert len(sections[2].figures) == 2
+    assert [len(section.figures) for section in sections] == [0, 2, 1]
 
 
 def test_nothing_is_nothing():
