@@ -1,5 +1,8 @@
-from backbones.registry import entry
+import numpy as np
+
+from backbones.registry import build, entry
 from harness.cells.plan import plan, suite_cells
+from harness.cells.samples import Clips
 from harness.cells.suites import load_suite, suite_policies
 from harness.cells.tasks import task_spec
 
@@ -40,3 +43,14 @@ def test_policies_fit_four_exits():
 def test_missing_cells_wait_to_be_asked_for(tmp_path):
     reasons = {entry.reason for entry in plan([load_suite("audio")], results_folder=tmp_path)}
     assert all("name it with --suite" in reason or "not on this machine" in reason for reason in reasons)
+
+
+def test_a_network_for_commands_reads_their_rate():
+    suite = load_suite("audio")
+    for group in suite.cells:
+        rate = task_spec(group.tasks[0]).source.rate
+        assert group.arguments.get("rate", 8000) == rate
+        if rate != 8000:
+            model = build(suite.backbones[group.backbone].builder, 10, **group.arguments)
+            samples = model.samples(Clips((np.zeros(rate, np.int16),), rate))
+            assert samples.batch([0])["log_mel"].shape == (1, 1, 49, 32)
