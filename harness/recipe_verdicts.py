@@ -85,18 +85,24 @@ def gives_best_front(compared: Sequence[Compared]) -> Iterator[Row]:
     for found in compared:
         if not found.lead:
             continue
-        p_values = holm([_two_sided(effect) for effect in found.lead.values()])
+        lead = {recipe: effect for recipe, effect in found.lead.items() if not math.isnan(effect.value)}
+        if not lead:
+            continue
+        p_values = holm([_two_sided(effect) for effect in lead.values()])
         noise = _of_training(found)
         alike = [
             recipe
-            for (recipe, effect), p_value in zip(found.lead.items(), p_values, strict=True)
+            for (recipe, effect), p_value in zip(lead.items(), p_values, strict=True)
             if not p_value < 0.05 or (not math.isnan(noise) and abs(effect.value) <= noise)
         ]
-        nearest, effect = min(found.lead.items(), key=lambda item: item[1].value)
-        verdict = OPEN if alike else HOLDS
+        nearest, effect = min(lead.items(), key=lambda item: item[1].value)
+        unknown = [recipe for recipe in found.lead if recipe not in lead]
+        verdict = OPEN if alike or unknown else HOLDS
         say = f"best is {found.best}, ahead of the next ({nearest}) by {_points(effect)}"
         if alike:
             say += f"; cannot be told apart from {', '.join(alike)}"
+        if unknown:
+            say += f"; not known of {', '.join(unknown)}, of which the metric is undefined at an exit"
         yield _row(FRONT, found.network, found.dataset, found.metric, found.best, effect) | {
             "n_seeds": found.n_seeds, "verdict": verdict, "sentence": _sentence(verdict, say, found.n_seeds),
         }  # fmt: skip
@@ -132,6 +138,8 @@ def _sentence(verdict: str, say: str, n_seeds: int) -> str:
 
 def _points(effect: Effect) -> str:
     value, low, high = (100 * x + 0.0 for x in effect.interval())
+    if math.isnan(low):
+        return f"{value:+.1f} points, no interval: in some resamples the metric is undefined"
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}] points"
 
 

@@ -75,6 +75,19 @@ def test_the_best_front_must_be_ahead_of_all_others() -> None:
     assert "cannot be told apart from joint_equal" in row["sentence"]
 
 
+def test_an_undefined_front_leaves_the_question_open_and_no_number_that_is_none() -> None:
+    undefined, half = Effect(NAN, np.full(4000, NAN)), Effect(0.01, np.full(4000, NAN))
+    found = dataclasses.replace(PLAIN, lead={"one_class": undefined, **PLAIN.lead})
+    (row,) = gives_best_front([found])
+    assert row["verdict"] == "not decidable"
+    assert "ahead of the next (two_stage) by +2.0 [" in row["sentence"]
+    assert "not known of one_class" in row["sentence"]
+    (row,) = gives_best_front([dataclasses.replace(PLAIN, lead={"half": half})])
+    assert "by +1.0 points, no interval: in some resamples the metric is undefined" in row["sentence"]
+    assert row["verdict"] == "not decidable"
+    assert list(gives_best_front([dataclasses.replace(PLAIN, lead={"one_class": undefined})])) == []
+
+
 def test_nothing_to_compare_is_no_verdict() -> None:
     nothing = dataclasses.replace(PLAIN, costs={}, lead={}, best="")
     assert list(costs_last_exit([nothing])) == []
