@@ -91,7 +91,7 @@ def _published(
     timed = check_live({name.name: getattr(timings, name.name) for name in fields(timings)})
     variants = {entry.cell.backbone for entry in cells if entry.cell.variant_of is not None}
     tasks: list[Callable[[], Drawn | Group | None]] = [
-        partial(draw_overview, frames.of(first_cells(frames))),
+        partial(draw_overview, frames.of(first_cells(frames, variants))),
         partial(draw_time, frames.results),
         *(partial(draw_ranks, studies.ranks, by) for by in dict.fromkeys(studies.ranks["by"])),
         *(partial(show_group, group) for group in rows_of_groups(frames, variants)),

@@ -25,8 +25,8 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
     """Draw the share of samples (%) that leave at each exit (1-based), a panel a policy of one cell.
 
     The panels are the headline rows of the results without the final exit, which needs no picture. A policy that was
-    placed at several operating points is shown at no loss on calibration, where that is one of them. The dotted line
-    is the mean exit; a reference that peeks is grey.
+    placed at several operating points is shown at no loss on calibration where that is one of them, else at the first.
+    The dotted line is the mean exit; a reference that peeks is grey.
 
     Returns:
         The figure and a flat array of its axes, one a policy.
@@ -67,10 +67,13 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
 
 
 def _at_no_loss(rows: pd.DataFrame) -> pd.DataFrame:
-    """Where a policy has rows of several operating points, those at which calibration loses nothing."""
-    no_loss = rows["operating"].astype(str).str.startswith(NO_LOSS)
-    has_one = no_loss.groupby(rows["policy_name"]).transform("any")
-    return rows[no_loss | ~has_one]
+    """Of each policy the rows of one operating point: where calibration loses nothing, else the first."""
+    operating = rows["operating"].astype(str)
+    ranked = operating.where(~operating.str.startswith(NO_LOSS), NO_LOSS)
+    chosen = {
+        name: NO_LOSS if NO_LOSS in set(mine) else mine.iloc[0] for name, mine in ranked.groupby(rows["policy_name"])
+    }
+    return rows[ranked == rows["policy_name"].map(chosen)]
 
 
 def _draw(axes: Axes, exits: NDArray[np.int_], shares: NDArray[np.float64], mean_exit: float) -> None:

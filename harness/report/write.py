@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,9 +22,10 @@ IN_OVERVIEW = 3
 _TIME = "Measured speed-up at batch size 1 against the one that counting layers promises; on the line they are equal."
 
 
-def first_cells(frames: Frames) -> list[str]:
-    """Give the cells that the overview shows."""
-    return [cell for cells in list(groups(frames.exits).values())[:IN_OVERVIEW] for cell in cells]
+def first_cells(frames: Frames, variants: Collection[str] = ()) -> list[str]:
+    """Give the cells that the overview shows: of the first data sets, networks that are variants of others left out."""
+    shown = [cells for name, cells in groups(frames.exits).items() if name.rpartition(".")[0] not in variants]
+    return [cell for cells in shown[:IN_OVERVIEW] for cell in cells]
 
 
 def draw_overview(frames: Frames) -> Drawn | None:

@@ -55,6 +55,10 @@ def test_a_policy_at_several_operating_points_is_shown_at_no_loss(frames):
     _, panels = exit_histograms(pd.concat([results, twice]), pd.concat([frames.histograms, histograms]), CELL)
     titles = [panel.get_title(loc="left") for panel in panels]
     assert [title for title in titles if title.startswith("pabee")] == ["pabee"]
+    pabee = results["policy_name"] == "pabee"
+    slower = results.assign(operating=results["operating"].where(~pabee, "budget(share=0.6, unit=layers)"))
+    _, panels = exit_histograms(pd.concat([slower, twice]), pd.concat([frames.histograms, histograms]), CELL)
+    assert sum(panel.get_title(loc="left").startswith("pabee") for panel in panels) == 1
 
 
 def test_a_cell_without_histogram_is_an_error(frames):

@@ -76,6 +76,12 @@ def test_of_a_network_trained_in_another_way_only_the_trade_off_is_drawn(frames)
     assert [name for name, _, _ in figure_jobs(rows[2])] == ["trade_off_minilm-l6.bbc-headlines"]
 
 
+def test_the_overview_leaves_variants_out(frames):
+    checked = check_frames(**vars(frames))
+    assert {cell.rpartition(".")[0] for cell in first_cells(checked, {"cnn6"})} == {"minilm-l6.bbc-headlines"}
+    assert len({cell.rpartition(".")[0] for cell in first_cells(checked)}) == 3
+
+
 def test_a_network_of_one_exit_has_nothing_to_draw(frames):
     only = frames.exits[frames.exits["exit"] == 1]
     rows = rows_of_groups(check_frames(**{**vars(frames), "exits": only}))
