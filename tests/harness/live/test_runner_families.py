@@ -62,6 +62,18 @@ def ready(calibration, test):
     yield MaxProb(threshold=tuple(middle(scores) for scores in trace(MaxProb(), evidence).score[:-1]))
 
 
+def left_early_as_replayed(model, policy, samples, test):
+    """Run a policy live, alone and in batches of 8, against its replay; how many samples leave before the last exit."""
+    replayed = decide(policy, EvidenceTable(test))
+    for size in (1, 8):
+        runner = EarlyExitRunner(model, policy)
+        for rows in np.arange(N).reshape(-1, size):
+            exits, predictions, _ = runner(samples.batch(rows), test.sample_ids[rows])
+            assert np.array_equal(exits, replayed.exit_index[rows]), (canonical(policy), size)
+            assert np.array_equal(predictions, replayed.prediction[rows]), (canonical(policy), size)
+    return (replayed.exit_index < model.n_exits - 1).sum()
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_live_decisions_are_the_replayed_ones(case, folders):
     model = network(case, folders)
@@ -70,14 +82,7 @@ def test_live_decisions_are_the_replayed_ones(case, folders):
     calibration = collected(model, samples_of(case, model, 1), CalibrationTable)
     n_left_early, n_policies = 0, 0
     for policy in ready(calibration, test):
-        replayed = decide(policy, EvidenceTable(test))
-        for size in (1, 8):
-            runner = EarlyExitRunner(model, policy)
-            for rows in np.arange(N).reshape(-1, size):
-                exits, predictions, _ = runner(samples.batch(rows), test.sample_ids[rows])
-                assert np.array_equal(exits, replayed.exit_index[rows]), (canonical(policy), size)
-                assert np.array_equal(predictions, replayed.prediction[rows]), (canonical(policy), size)
-        n_left_early += (replayed.exit_index < model.n_exits - 1).sum()
+        n_left_early += left_early_as_replayed(model, policy, samples, test)
         n_policies += 1
     assert n_policies == len(SPECS) + 1
     assert 0.1 < n_left_early / (n_policies * N) < 0.95

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from backbones.registry import build
-from harness.live.runner import EarlyExitRunner
 from harness.live.scenarios import run_together
 from policies.evidence import EvidenceTable
-from policies.spec import canonical, parse_policy
+from policies.spec import parse_policy
 from policies.table import CalibrationTable, TestTable
 from policies.walk import decide, trace
 
-from .test_runner_families import N, collected, middle
+from .test_runner_families import N, collected, left_early_as_replayed, middle
 
 SPECS = ("max_prob", "entropy", "pabee(patience=1)", "beem_c", "sdn", "lte", "calm_state", "class_means")
 """The last three read features."""
@@ -69,14 +68,7 @@ def test_live_decisions_are_the_replayed_ones(name):
     policies = list(ready(calibration, test))
     n_left_early = 0
     for policy in policies:
-        replayed = decide(policy, EvidenceTable(test))
-        for size in (1, 8):
-            runner = EarlyExitRunner(model, policy)
-            for rows in np.arange(N).reshape(-1, size):
-                exits, predictions, _ = runner(samples.batch(rows), test.sample_ids[rows])
-                assert np.array_equal(exits, replayed.exit_index[rows]), (canonical(policy), size)
-                assert np.array_equal(predictions, replayed.prediction[rows]), (canonical(policy), size)
-        n_left_early += (replayed.exit_index < model.n_exits - 1).sum()
+        n_left_early += left_early_as_replayed(model, policy, samples, test)
     assert 0.1 < n_left_early / (len(policies) * N) < 0.95
     for row in range(3):
         together = run_together(model, policies, samples.batch([row]), test.sample_ids[[row]])
