@@ -13,7 +13,7 @@ from typing import Any, Literal
 from harness.cache.atomic import write_file
 from harness.cache.store import write_decisions
 from harness.cells.failures import Failure, record_failure
-from harness.cells.plan import CellStatus
+from harness.cells.plan import CellStatus, absent
 from harness.console import Console
 from harness.evaluate import Evaluation
 from harness.manifest import run_manifest
@@ -136,6 +136,9 @@ def _confirm(
 
     for entry in cells:
         if entry.cell.id not in evaluations or entry.cell.builder is None or not is_trained(entry.cell):
+            continue
+        if (reason := absent(entry.cell)) is not None:
+            console.say(f"live: {entry.cell.id} is left out: {reason}")
             continue
         with _visible(entry, "live", options, console):
             confirm_cell(

@@ -197,9 +197,9 @@ def _status(cell: Cell, results_folder: Path) -> CellStatus:
         # What went wrong later, e.g. in a live run, does not take the tables away.
         reason = "" if failure is None else f"the last attempt to {failure.stage} it failed: {failure.reason}"
         return CellStatus(cell, "cached", reason)
-    absent = _absent(cell)
-    if absent is not None:
-        return CellStatus(cell, "skipped", absent)
+    why = absent(cell)
+    if why is not None:
+        return CellStatus(cell, "skipped", why)
     if failure is not None:
         return CellStatus(cell, "failed", f"the last attempt to {failure.stage} it failed: {failure.reason}")
     if cell.paths.manifest.is_file():
@@ -211,7 +211,7 @@ def _status(cell: Cell, results_folder: Path) -> CellStatus:
     return CellStatus(cell, "missing", "not collected yet")
 
 
-def _absent(cell: Cell) -> str | None:
+def absent(cell: Cell) -> str | None:
     """What is not installed here that computing the cell needs; the data first, whose extra brings the rest."""
     if cell.builder is None:
         return None
