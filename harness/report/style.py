@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from harness.report.files import write_bytes
+from harness.report.fonts import families
 
 STYLE_FILE = Path(__file__).with_name("report.mplstyle")
 INK = "#222222"
@@ -57,6 +58,7 @@ def styled() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()
         matplotlib.style.use(STYLE_FILE)
+        mpl.rcParams["font.family"] = list(families())
         yield
 
 
