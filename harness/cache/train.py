@@ -174,6 +174,7 @@ def train(
             if is_over:
                 break
     _restore_best(run)
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
     return run.progress.epochs
 
@@ -240,6 +241,8 @@ def _begin(model: MultiExitModel, recipe: Recipe, training: Labelled, options: T
         weight_decay=options.weight_decay,
     )
     folder.mkdir(parents=True, exist_ok=True)
+    if options.precision == "bfloat16":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are twice as fast so
     return _Run(
         model=model,
         recipe=recipe,

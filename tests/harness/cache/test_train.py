@@ -252,6 +252,7 @@ def test_mixed_precision_learns_about_as_much_and_keeps_float32_weights(tmp_path
     assert {value.dtype for value in model.parameters()} == {torch.float32}
     assert mixed[-1].calibration[-1] > 0.8
     assert mixed[-1].loss != exact[-1].loss
+    assert all(value.is_contiguous() for value in trained_tensors(model).values())
 
 
 def test_a_wrong_patience_is_a_sentence():
