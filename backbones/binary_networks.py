@@ -53,8 +53,9 @@ class Plan(NamedTuple):
 class SpectrogramNet(MultiExitModel):
     """A chain of convolutional blocks on a spectrogram, see the head of this file."""
 
-    def __init__(self, plan: Plan, n_outputs: int, *, rate: int, seconds: float) -> None:
+    def __init__(self, plan: Plan, n_outputs: int, *, rate: int, seconds: float, half_logits: bool) -> None:
         super().__init__()
+        self.half_logits = half_logits
         self.n_exits = len(plan.blocks)
         self.n_outputs = n_outputs
         self.feature_width = max(plan.widths)
@@ -97,12 +98,14 @@ class SpectrogramNet(MultiExitModel):
         return functional.pad(pooled, (0, self.feature_width - pooled.shape[1]))
 
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
-        """Logits [B, C] from the channels of this block."""
+        """Logits [B, C] from the channels of this block, rounded to half precision if that was asked for."""
         logits: Tensor = self.heads[exit_index](feature[:, : self.widths[exit_index]])
-        return logits
+        return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
 
 
-def been_notebook(n_outputs: int, *, width: int = 32, rate: int = 8000, seconds: float = 1.0) -> SpectrogramNet:
+def been_notebook(
+    n_outputs: int, *, width: int = 32, rate: int = 8000, seconds: float = 1.0, half_logits: bool = False
+) -> SpectrogramNet:
     """The notebook's block network with the binary layers that its text describes.
 
     Channels are w, 2w, 4w, 8w. A block: t, f = BN(conv 1x3), BN(conv 3x1), each plus its own input repeated to twice
@@ -112,10 +115,14 @@ def been_notebook(n_outputs: int, *, width: int = 32, rate: int = 8000, seconds:
     *Reference:* Saeed 2022 (Binary Early-Exit Network) for blocks and exits. The released notebook sets no quantiser
     and therefore trains `been_notebook_float`; float stem and shortcuts are ours, without them it does not train.
     """
-    return _notebook(n_outputs, width, rate, seconds, is_binary=True)
+    widths, blocks = _notebook(width, is_binary=True)
+    plan = Plan(None, blocks, widths, "mean")
+    return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
-def been_notebook_float(n_outputs: int, *, width: int = 32, rate: int = 8000, seconds: float = 1.0) -> SpectrogramNet:
+def been_notebook_float(
+    n_outputs: int, *, width: int = 32, rate: int = 8000, seconds: float = 1.0, half_logits: bool = False
+) -> SpectrogramNet:
     """The notebook's block network as it was released: ordinary float convolutions.
 
     A block: relu(BN(conv 1x3)) and relu(BN(conv 3x1)) side by side, conv 1x1, maxpool 2, BN, ReLU; an exit is the
@@ -123,18 +130,18 @@ def been_notebook_float(n_outputs: int, *, width: int = 32, rate: int = 8000, se
 
     *Reference:* Saeed 2022 (Binary Early-Exit Network), the notebook, whose quantisers are never set.
     """
-    return _notebook(n_outputs, width, rate, seconds, is_binary=False)
+    widths, blocks = _notebook(width, is_binary=False)
+    plan = Plan(None, blocks, widths, "max")
+    return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
-def _notebook(n_outputs: int, width: int, rate: int, seconds: float, *, is_binary: bool) -> SpectrogramNet:
+def _notebook(width: int, *, is_binary: bool) -> tuple[tuple[int, ...], list[nn.Module]]:
     widths = _doubling(width)
     pairs = zip((1, *widths[:-1]), widths, strict=True)
-    blocks: list[nn.Module] = [
+    return widths, [
         BinarySeparable(before, after, is_first=before == 1) if is_binary else FloatSeparable(before, after)
         for before, after in pairs
     ]
-    plan = Plan(None, blocks, widths, "mean" if is_binary else "max")
-    return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds)
 
 
 class FloatSeparable(nn.Module):
@@ -176,7 +183,14 @@ class BinarySeparable(nn.Module):
 
 
 def binary_densenet(
-    n_outputs: int, *, width: int = 32, growth: int = 32, layers: int = 2, rate: int = 8000, seconds: float = 1.0
+    n_outputs: int,
+    *,
+    width: int = 32,
+    growth: int = 32,
+    layers: int = 2,
+    rate: int = 8000,
+    seconds: float = 1.0,
+    half_logits: bool = False,
 ) -> SpectrogramNet:
     """Dense blocks: every layer adds `growth` channels, cat[x, conv3x3(sign(BN(x)))], and nothing real is lost.
 
@@ -199,7 +213,8 @@ def binary_densenet(
             channels += growth
         blocks.append(nn.Sequential(*parts))
         widths.append(channels)
-    return SpectrogramNet(Plan(_stem(width), blocks, widths, "mean"), n_outputs, rate=rate, seconds=seconds)
+    plan = Plan(_stem(width), blocks, widths, "mean")
+    return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
 class DenseLayer(nn.Module):
@@ -216,7 +231,13 @@ class DenseLayer(nn.Module):
 
 
 def quicknet(
-    n_outputs: int, *, width: int = 32, layers: int = 2, rate: int = 8000, seconds: float = 1.0
+    n_outputs: int,
+    *,
+    width: int = 32,
+    layers: int = 2,
+    rate: int = 8000,
+    seconds: float = 1.0,
+    half_logits: bool = False,
 ) -> SpectrogramNet:
     """Residual layers x + BN(relu(conv3x3(sign(x)))), gradients clipped at 1.25; channels w, 2w, 4w, 8w.
 
@@ -235,7 +256,8 @@ def quicknet(
             parts += [_float(before, channels, (1, 1)), nn.BatchNorm2d(channels)]
         parts += [QuickLayer(channels) for _ in range(layers)]
         blocks.append(nn.Sequential(*parts))
-    return SpectrogramNet(Plan(_stem(width), blocks, widths, "mean"), n_outputs, rate=rate, seconds=seconds)
+    plan = Plan(_stem(width), blocks, widths, "mean")
+    return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
 class QuickLayer(nn.Module):
@@ -268,7 +290,13 @@ class Blur(nn.Module):
 
 
 def real_to_binary(
-    n_outputs: int, *, width: int = 32, layers: int = 2, rate: int = 8000, seconds: float = 1.0
+    n_outputs: int,
+    *,
+    width: int = 32,
+    layers: int = 2,
+    rate: int = 8000,
+    seconds: float = 1.0,
+    half_logits: bool = False,
 ) -> SpectrogramNet:
     """One shortcut per binary convolution, outputs scaled by what the real input says; channels w, 2w, 4w, 8w.
 
@@ -285,7 +313,8 @@ def real_to_binary(
         first = RealToBinaryLayer(widths[index - 1], channels) if index else RealToBinaryLayer(channels, channels)
         rest = [RealToBinaryLayer(channels, channels) for _ in range(layers - 1)]
         blocks.append(nn.Sequential(first, *rest))
-    return SpectrogramNet(Plan(_stem(width), blocks, widths, "mean"), n_outputs, rate=rate, seconds=seconds)
+    plan = Plan(_stem(width), blocks, widths, "mean")
+    return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
 class RealToBinaryLayer(nn.Module):

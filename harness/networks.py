@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +136,7 @@ def collect_cell(entry: CellStatus, out: Path, options: CollectOptions, console:
     from harness.cache.digest import CellIdentity
 
     cell = entry.cell
+    options = replace(options, features=options.features or cell.features)
     if cell.builder is None or cell.seed is None:
         raise UserError(f"cell '{cell.id}' is an imported table: its logits came with it")
     if options.reuse != "always":

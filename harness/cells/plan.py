@@ -67,6 +67,7 @@ class Cell:
         trained_as: Cell whose network this one runs; None: it has its own.
         variant_of: Backbone of which its network is the same, trained in another way; None: it is nobody's variant.
         training_takes: How long its suite trains, where it is trained only if asked for by name; else None.
+        features: Whether its cache holds the pooled state of every exit.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Cell:
     trained_as: str | None = None
     training_takes: str | None = None
     variant_of: str | None = None
+    features: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def suite_cells(suite: SuiteSpec, results_folder: Path) -> Iterator[Cell]:
                     training=group.training,
                     training_takes=suite.training_takes,
                     variant_of=network.variant_of,
+                    features=group.features,
                 )
 
 

@@ -84,6 +84,7 @@ class CellGroup(Spec):
         seeds: Of the model; the splits of a data set do not depend on them, so seeds are compared on the same samples.
         training: How the exits are trained.
         arguments: Added to the backbone's, e.g. the image size of these data sets.
+        features: Whether the pooled state of every exit is cached too, for policies that read it.
     """
 
     backbone: str
@@ -91,6 +92,7 @@ class CellGroup(Spec):
     seeds: tuple[int, ...] = Field(min_length=1)
     training: TrainingSpec
     arguments: dict[str, Argument] = Field(default_factory=dict)
+    features: bool = False
 
 
 class OperatingGroup(Spec):

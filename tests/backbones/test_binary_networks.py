@@ -51,6 +51,15 @@ def test_final_exit_alone_and_row_by_row_is_the_same(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_logits_are_rounded_to_half_precision_if_asked_for(name):
+    exact, rounded = (build(name, 3, width=8, seed=1, half_logits=half).eval() for half in (False, True))
+    with torch.no_grad():
+        assert torch.equal(rounded(spectrograms()), exact(spectrograms()).half().float())
+        assert not torch.equal(rounded(spectrograms()), exact(spectrograms()))
+        assert torch.equal(rounded.train()(spectrograms()), exact.train()(spectrograms()))
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("last", [0, 1, 2])
 def test_an_exit_knows_nothing_of_later_blocks(name, last):
     model = small(name).eval()

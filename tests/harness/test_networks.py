@@ -48,6 +48,8 @@ def test_run_rebuilds_the_committed_logits(out: Path, monkeypatch, capsys) -> No
         np.testing.assert_array_equal(new.labels, old.labels)
         np.testing.assert_allclose(new.logits, old.logits, atol=1e-4)  # another processor may round otherwise
         np.testing.assert_array_equal(new.costs["macs"], old.costs["macs"])
+        assert new.features is not None  # its suite asks for them
+        np.testing.assert_allclose(new.features, old.features, atol=1e-2)
         assert ours.manifest.splits[split].key == committed.manifest.splits[split].key
 
 
