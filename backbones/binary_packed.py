@@ -31,6 +31,11 @@ def missing_kernel() -> str | None:
     return None
 
 
+def is_binary(model: MultiExitModel) -> bool:
+    """Whether a network has binary convolutions that could be packed."""
+    return any(isinstance(module, BinaryConv2d) for module in model.modules())
+
+
 def pack(model: MultiExitModel) -> MultiExitModel:
     """A copy of a binary network, ready to run, whose binary convolutions count bits.
 

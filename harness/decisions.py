@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.console import Console
 from harness.live_cells import LiveCell
-from harness.live_results import SavedAgreement, SavedDisagreement, environment_name, save_agreement
+from harness.live_files import environment_name
+from harness.live_results import SavedAgreement, SavedDisagreement, save_agreement
 from harness.replay.replay import Outcome
 
 if TYPE_CHECKING:

@@ -4,28 +4,24 @@
     <environment>-batches.json   throughput at several batch sizes
     <environment>-server.json    the server scenario
     <environment>-agreement.json how often live decided as the replay did, and every time it did not
+    <environment>-exits.json     time to the answer of each exit, for each way to run a network
 
-Quantiles and ends of intervals are kept, with five digits, a row a line; raw times stay in the folder of the run.
+Quantiles and ends of intervals are kept; raw times stay in the folder of the run. The times of exits have an
+environment of their own, since they are taken with one thread: the last one stays shown when policies run elsewhere.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from harness.cache.atomic import write_file
-from harness.errors import UserError
-from harness.live.rows import Agreement, Disagreement, LiveRow, ServerRow
+from harness.live.rows import Agreement, Disagreement, ExitRow, LiveRow, ServerRow
+from harness.live_files import Document, read_document, write_document
 
-FOLDER = "live"
-SHOWN = "shown.json"
-_DIGITS = 5
-_COUNTED = ("layers", "macs")  # these are exact: two more digits
+_EXITS = "exits"
 
 
 class _Strict(BaseModel):
@@ -42,11 +38,9 @@ class SavedRow(LiveRow):
     cell: str
 
 
-class LiveFile(_Strict):
+class LiveFile(Document):
     """Everything measured in one environment."""
 
-    environment: str
-    facts: dict[str, Any]
     rows: list[SavedRow]
 
 
@@ -82,11 +76,9 @@ class BatchRow(_Strict):
     reason: str
 
 
-class BatchFile(_Strict):
+class BatchFile(Document):
     """Throughput, measured in one environment."""
 
-    environment: str
-    facts: dict[str, Any]
     rows: list[BatchRow]
 
 
@@ -122,11 +114,9 @@ class BoundRow(_Strict):
     duration_s: float
 
 
-class ServerFile(_Strict):
+class ServerFile(Document):
     """The server scenario, measured in one environment."""
 
-    environment: str
-    facts: dict[str, Any]
     rows: list[SavedServerRow]
     bounds: list[BoundRow]
 
@@ -153,23 +143,27 @@ class SavedDisagreement(Disagreement):
     batch_size: int
 
 
-class AgreementFile(_Strict):
+class AgreementFile(Document):
     """Live against replay in one environment."""
 
-    environment: str
-    facts: dict[str, Any]
     rows: list[SavedAgreement]
     differences: list[SavedDisagreement]
 
 
-File = TypeVar("File", LiveFile, BatchFile, ServerFile, AgreementFile)
+class SavedExit(ExitRow):
+    """Time to the answer of one exit of one cell, run in one way.
+
+    Attributes:
+        cell: cell id.
+    """
+
+    cell: str
 
 
-def environment_name(cpu: str, device: str, threads: int) -> str:
-    """A short name of machine and device that can be a file name."""
-    words = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", cpu.lower())
-    slug = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "unknown"
-    return f"{slug}-{device.replace(':', '')}-{threads}-threads"
+class ExitFile(Document):
+    """Latency per exit, measured in one environment."""
+
+    rows: list[SavedExit]
 
 
 def read_live(out: Path, environment: str | None = None) -> LiveFile | None:
@@ -178,38 +172,27 @@ def read_live(out: Path, environment: str | None = None) -> LiveFile | None:
     Raises:
         UserError: the file is damaged.
     """
-    return _read(out, environment, "", LiveFile)
+    return read_document(out, environment, "", LiveFile)
 
 
 def read_batches(out: Path, environment: str | None = None) -> BatchFile | None:
     """Read the throughput; see ``read_live``."""
-    return _read(out, environment, "-batches", BatchFile)
+    return read_document(out, environment, "-batches", BatchFile)
 
 
 def read_server(out: Path, environment: str | None = None) -> ServerFile | None:
     """Read the server scenario; see ``read_live``."""
-    return _read(out, environment, "-server", ServerFile)
+    return read_document(out, environment, "-server", ServerFile)
 
 
 def read_agreement(out: Path, environment: str | None = None) -> AgreementFile | None:
     """Read live against replay; see ``read_live``."""
-    return _read(out, environment, "-agreement", AgreementFile)
+    return read_document(out, environment, "-agreement", AgreementFile)
 
 
-def _read(out: Path, environment: str | None, ending: str, kind: type[File]) -> File | None:
-    folder = out / FOLDER
-    if environment is None:
-        if not (folder / SHOWN).is_file():
-            return None
-        environment = str(json.loads((folder / SHOWN).read_text(encoding="utf-8"))["environment"])
-    path = folder / f"{environment}{ending}.json"
-    if not path.is_file():
-        return None
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return kind.model_validate({name: _rows_of(value) for name, value in document.items()})
-    except (ValidationError, ValueError, AttributeError) as error:
-        raise UserError(f"'{path}' is not a file of live results: restore it, or remove it and run again") from error
+def read_exits(out: Path, environment: str | None = None) -> ExitFile | None:
+    """Read the latency per exit; see ``read_live``."""
+    return read_document(out, environment, "-exits", ExitFile, shown=_EXITS)
 
 
 def save_live(out: Path, environment: str, facts: dict[str, Any], rows: Iterable[SavedRow]) -> None:
@@ -219,7 +202,7 @@ def save_live(out: Path, environment: str, facts: dict[str, Any], rows: Iterable
     before = read_live(out, environment)
     kept = [] if before is None else [row for row in before.rows if row.cell not in cells]
     document = LiveFile(environment=environment, facts=facts, rows=sorted([*kept, *new], key=lambda r: r.cell))
-    _write(out, document, "")
+    write_document(out, document, "")
 
 
 def save_batches(out: Path, environment: str, facts: dict[str, Any], rows: Iterable[BatchRow]) -> None:
@@ -229,7 +212,7 @@ def save_batches(out: Path, environment: str, facts: dict[str, Any], rows: Itera
     before = read_batches(out, environment)
     kept = [] if before is None else [row for row in before.rows if (row.cell, row.batch_size) not in done]
     joined = sorted([*kept, *new], key=lambda r: (r.cell, r.batch_size))
-    _write(out, BatchFile(environment=environment, facts=facts, rows=joined), "-batches")
+    write_document(out, BatchFile(environment=environment, facts=facts, rows=joined), "-batches")
 
 
 def save_server(
@@ -244,7 +227,7 @@ def save_server(
         found += [row for row in before.bounds if _bound_key(row) not in keys]
     new.sort(key=lambda r: (r.cell, r.policy != "final", r.policy, r.rate_per_s))
     found.sort(key=lambda r: (r.cell, r.bound_ms, r.policy))
-    _write(out, ServerFile(environment=environment, facts=facts, rows=new, bounds=found), "-server")
+    write_document(out, ServerFile(environment=environment, facts=facts, rows=new, bounds=found), "-server")
 
 
 def save_agreement(
@@ -263,62 +246,18 @@ def save_agreement(
         found += [row for row in before.differences if (row.cell, row.batch_size) not in done]
     new.sort(key=lambda r: (r.cell, r.batch_size))
     found.sort(key=lambda r: (r.cell, r.batch_size))
-    _write(out, AgreementFile(environment=environment, facts=facts, rows=new, differences=found), "-agreement")
+    write_document(out, AgreementFile(environment=environment, facts=facts, rows=new, differences=found), "-agreement")
+
+
+def save_exits(out: Path, environment: str, facts: dict[str, Any], rows: Iterable[SavedExit]) -> None:
+    """Replace the rows of the cells that were measured now."""
+    new = list(rows)
+    cells = {row.cell for row in new}
+    before = read_exits(out, environment)
+    kept = [] if before is None else [row for row in before.rows if row.cell not in cells]
+    joined = sorted([*kept, *new], key=lambda r: (r.cell, r.way, r.exit))
+    write_document(out, ExitFile(environment=environment, facts=facts, rows=joined), "-exits", shown=_EXITS)
 
 
 def _bound_key(row: BoundRow) -> tuple[str, str, float]:
     return row.cell, row.policy, row.bound_ms
-
-
-def _write(out: Path, document: LiveFile | BatchFile | ServerFile | AgreementFile, ending: str) -> None:
-    """Write a file, rows as a list of columns and a line a row, and remember its environment as the last that ran."""
-    lines = []
-    for name, value in _rounded(document.model_dump(mode="json")).items():
-        if isinstance(value, list):
-            flat = [_flat(row) for row in value]
-            columns = list(flat[0]) if flat else []
-            values = ",\n".join("  " + _json([row[column] for column in columns]) for row in flat)
-            lines.append(f'"{name}": {{"columns": {_json(columns)}, "values": [\n{values}\n]}}')
-        else:
-            lines.append(f'"{name}": {_json(value)}')
-    text = "{\n" + ",\n".join(lines) + "\n}\n"
-    write_file(out / FOLDER / f"{document.environment}{ending}.json", [text.encode()])
-    write_file(out / FOLDER / SHOWN, [(json.dumps({"environment": document.environment}) + "\n").encode()])
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Give the parts of a nested record dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in row.items():
-        parts = value.items() if isinstance(value, dict) else ()
-        found |= {f"{name}.{part}": number for part, number in parts} or {name: value}
-    return found
-
-
-def _rows_of(value: Any) -> Any:
-    """Turn columns and values back into rows; anything else, rows of older versions too, is left as it is."""
-    if not isinstance(value, dict) or set(value) != {"columns", "values"}:
-        return value
-    rows = []
-    for values in value["values"]:
-        row: dict[str, Any] = {}
-        for column, number in zip(value["columns"], values, strict=True):
-            name, _, part = column.partition(".")
-            if part:
-                row.setdefault(name, {})[part] = number
-            else:
-                row[name] = number
-        rows.append(row)
-    return rows
-
-
-def _rounded(value: Any, digits: int = _DIGITS) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}")
-    if isinstance(value, dict):
-        return {name: _rounded(part, _DIGITS + 2 * (name in _COUNTED)) for name, part in value.items()}
-    return [_rounded(part, digits) for part in value] if isinstance(value, list) else value

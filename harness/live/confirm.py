@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from backbones.base import MultiExitModel
 from harness.errors import UserError
 from harness.live.agreement import Replayed
-from harness.live.environment import checked_device, checked_dtype, record_environment
+from harness.live.environment import checked_device, checked_dtype, record_environment, torch_threads
 from harness.live.predict import Probe, StepCosts, mean_costs, step_costs
 from harness.live.protocol import Clock, Entrant, Plan, Timings, measure
 from harness.live.repeats import unique_over_repeated
@@ -105,7 +105,7 @@ def run_live(
     _check(model, data, policies, replayed)
     model = model.to(device).eval()
     note = ""
-    with _threads(options.threads):
+    with torch_threads(options.threads):
         environment = record_environment(device, options.dtype, others=options.others)
         while True:
             run = Run(model, data, policies, options, device, dtype)
@@ -138,7 +138,7 @@ def check_live(
     device, dtype = checked_device(options.device), checked_dtype(options.dtype)
     policies = [policy for policy in policies if policy.name != BARE]
     _check(model, data, policies, replayed)
-    with _threads(options.threads):
+    with torch_threads(options.threads):
         run = Run(model.to(device).eval(), data, policies, options, device, dtype)
         run.decide_the_rest()
         return [found for name in run.columns for found in differences(run, name, replayed)]
@@ -293,14 +293,3 @@ def _halved(error: BaseException, batch_size: int) -> int:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return batch_size // 2
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -121,6 +121,40 @@ class LiveRow(Record):
         return None if self.predicted_ms is None else self.predicted_ms / self.latency_ms.mean
 
 
+class ExitRow(Record):
+    """Time from one raw sample to the answer of one exit, if nobody leaves before it, run in one way.
+
+    Attributes:
+        way: ``float`` (the network as trained) or ``packed`` (its binary convolutions count bits).
+        exit: 1-based.
+        latency_ms: milliseconds a sample; every head on the way is looked at.
+        n_timed: times that latency_ms is made of.
+        front_end_ms: the median of what is spent before the network begins: spectrogram, tokens, or nothing much.
+        ratio: median of ``float`` / median of this, on the same samples; None for ``float`` itself.
+        ratio_low: lower end of its 95 % interval (bootstrap over samples).
+        ratio_high: upper end.
+        equal: samples whose logits, of all exits, are those of ``float`` bit for bit; None for ``float`` itself.
+        checked: of so many.
+        threads: threads of torch.
+        verdict: whether the times are to be believed.
+        reason: why not, and what to do.
+    """
+
+    way: Literal["float", "packed"]
+    exit: int
+    latency_ms: Latency
+    n_timed: int
+    front_end_ms: float
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    equal: int | None = None
+    checked: int | None = None
+    threads: int
+    verdict: Literal["VALID", "INVALID"]
+    reason: str
+
+
 class ServerRow(Record):
     """One policy under one rate of requests.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
     reason: str
 
     @property
-    def word(self) -> str:
+    def word(self) -> Literal["VALID", "INVALID"]:
         """VALID or INVALID."""
         return "VALID" if self.valid else "INVALID"
 

@@ -9,15 +9,17 @@ from harness.live_results import (
     BoundRow,
     SavedAgreement,
     SavedDisagreement,
+    SavedExit,
     SavedRow,
     SavedServerRow,
-    environment_name,
     read_agreement,
     read_batches,
+    read_exits,
     read_live,
     read_server,
     save_agreement,
     save_batches,
+    save_exits,
     save_live,
     save_server,
 )
@@ -74,6 +76,39 @@ def differs(cell="a.b.s0", batch_size=32, sample_id=7):
     )  # fmt: skip
 
 
+def exit_time(cell="a.b.s0", way="packed", exit_=1, **changes):
+    values = {
+        "cell": cell, "way": way, "exit": exit_, "latency_ms": LATENCY, "n_timed": 300, "front_end_ms": 0.2,
+        "threads": 1, "verdict": "VALID", "reason": "",
+    }  # fmt: skip
+    if way == "packed":
+        values |= {"ratio": 2.0, "ratio_low": 1.9, "ratio_high": 2.1, "equal": 300, "checked": 300}
+    return SavedExit(**(values | changes))
+
+
+def test_times_of_exits_are_replaced_cell_by_cell(tmp_path):
+    rows = [exit_time(exit_=2), exit_time(), exit_time(way="float"), exit_time("c.b.s0")]
+    save_exits(tmp_path, ENVIRONMENT, FACTS, rows)
+    save_exits(tmp_path, ENVIRONMENT, FACTS, [exit_time("c.b.s0", equal=299)])
+    file = read_exits(tmp_path)
+    assert [(row.cell, row.way, row.exit, row.equal) for row in file.rows] == [
+        ("a.b.s0", "float", 1, None), ("a.b.s0", "packed", 1, 300), ("a.b.s0", "packed", 2, 300),
+        ("c.b.s0", "packed", 1, 299),
+    ]  # fmt: skip
+    assert (tmp_path / "live" / f"{ENVIRONMENT}-exits.json").is_file()
+
+
+def test_times_of_exits_and_of_policies_are_shown_from_their_own_environments(tmp_path):
+    save_exits(tmp_path, "acme-1-threads", FACTS, [exit_time()])
+    assert read_live(tmp_path) is None
+    save_live(tmp_path, ENVIRONMENT, FACTS, [row()])
+    assert read_live(tmp_path).environment == ENVIRONMENT
+    assert read_exits(tmp_path).environment == "acme-1-threads"
+    save_exits(tmp_path, "other-1-threads", FACTS, [exit_time()])
+    assert read_live(tmp_path).environment == ENVIRONMENT
+    assert read_exits(tmp_path).environment == "other-1-threads"
+
+
 def test_agreement_replaces_the_cells_and_batch_sizes_that_were_run_anew(tmp_path):
     before = [agreed(), agreed(batch_size=1), agreed("c.b.s0")]
     save_agreement(tmp_path, ENVIRONMENT, FACTS, before, [differs(), differs(batch_size=1), differs("c.b.s0")])
@@ -86,7 +121,8 @@ def test_agreement_replaces_the_cells_and_batch_sizes_that_were_run_anew(tmp_pat
 
 
 def test_nothing_measured_yet(tmp_path):
-    assert read_live(tmp_path) is read_batches(tmp_path) is read_server(tmp_path) is None
+    found = [read(tmp_path) for read in (read_live, read_batches, read_server, read_agreement, read_exits)]
+    assert found == [None] * 5
 
 
 def test_rows_come_back_and_cells_are_replaced_one_by_one(tmp_path):
@@ -152,8 +188,3 @@ def test_a_damaged_file_is_a_sentence(tmp_path):
         path.write_text(text)
         with pytest.raises(UserError, match="is not a file of live results: restore it"):
             read_server(tmp_path)
-
-
-def test_names_of_environments():
-    assert environment_name("AMD EPYC(TM) 7B13 CPU @ 2.4GHz", "cpu", 2) == "amd-epyc-7b13-cpu-2-threads"
-    assert environment_name("NVIDIA H100", "cuda:0", 8) == "nvidia-h100-cuda0-8-threads"
