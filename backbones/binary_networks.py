@@ -4,8 +4,9 @@ They share a plan. The spectrogram is normalised (one batch normalisation of one
 recordings), a float stem widens it to channels, then come four blocks with an exit after each: real-valued shortcuts
 around all binary convolutions, and a float linear classifier on the pooled channels.
 
-Channels grow from block to block, but a feature has the same width at every exit: it is padded with zeros behind, and a
-head reads the channels of its block only. Heads therefore have the parameters and the cost of their block's width.
+An exit pools every channel over time, and over frequency within some bands: the fewer channels a block has, the more
+bands, since what a few channels say of a whole clip tells hardly anything apart. The notebook's networks pool over all
+of the clip, as it does. Features have the same width at every exit, zeros behind, and a head reads what its block has.
 
 The paper does not say which four binary networks it took; these follow one published family each, at a size for clips
 of a second.
@@ -29,6 +30,8 @@ from backbones.heads import linear_heads
 from backbones.samples import Clips, Samples
 
 N_BLOCKS = 4
+BANDS = (8, 4, 2, 1)
+"""Bands of the exits where channels double from block to block: as many numbers at every exit."""
 Pooling = Literal["mean", "max"]
 Convolution = Callable[[int, int, tuple[int, int]], nn.Module]
 """From channels in, channels out and kernel to a layer that keeps height and width."""
@@ -42,12 +45,14 @@ class Plan(NamedTuple):
         blocks: an exit after each.
         widths: channels after each block.
         pooling: how a feature is made from positions.
+        bands: parts of the frequency axis that are pooled each by itself, for each block.
     """
 
     stem: nn.Module | None
     blocks: Sequence[nn.Module]
     widths: Sequence[int]
     pooling: Pooling
+    bands: Sequence[int] = (1,) * N_BLOCKS
 
 
 class SpectrogramNet(MultiExitModel):
@@ -58,7 +63,8 @@ class SpectrogramNet(MultiExitModel):
         self.half_logits = half_logits
         self.n_exits = len(plan.blocks)
         self.n_outputs = n_outputs
-        self.feature_width = max(plan.widths)
+        self.widths = tuple(width * bands for width, bands in zip(plan.widths, plan.bands, strict=True))
+        self.feature_width = max(self.widths)
         self.reads = ("log_mel",)
         self.front_end = LogMel(rate=rate, seconds=seconds)
         if self.front_end.frames < 2**N_BLOCKS:
@@ -66,12 +72,12 @@ class SpectrogramNet(MultiExitModel):
                 f"clips of {seconds:g} s are {self.front_end.frames} frames, but {N_BLOCKS} blocks that halve them "
                 f"need {2**N_BLOCKS}: take longer clips."
             )
-        self.widths = tuple(plan.widths)
+        self.bands = tuple(plan.bands)
         self.pooling = plan.pooling
         self.normalise = nn.BatchNorm2d(1)
         self.stem = nn.Identity() if plan.stem is None else plan.stem
         self.blocks = nn.ModuleList(plan.blocks)
-        self.heads = nn.ModuleList(linear_heads(1, width, n_outputs)[0] for width in plan.widths)
+        self.heads = nn.ModuleList(linear_heads(1, width, n_outputs)[0] for width in self.widths)
 
     def samples(self, inputs: np.ndarray | Sequence[str] | Clips, second: Sequence[str] | None = None) -> Samples:
         """The spectrograms of the clips, computed here and once.
@@ -92,13 +98,13 @@ class SpectrogramNet(MultiExitModel):
         return {"hidden": self.blocks[exit_index](state["hidden"])}
 
     def feature(self, exit_index: int, state: State) -> Tensor:
-        """Mean or largest value of every channel over positions, zeros behind: [B, width of the widest block]."""
-        hidden = state["hidden"]
-        pooled = hidden.mean(dim=(2, 3)) if self.pooling == "mean" else hidden.amax(dim=(2, 3))
+        """Mean or largest value of every channel in every band, zeros behind: [B, width of the widest exit]."""
+        pool = functional.adaptive_avg_pool2d if self.pooling == "mean" else functional.adaptive_max_pool2d
+        pooled = pool(state["hidden"], (1, self.bands[exit_index])).flatten(1)
         return functional.pad(pooled, (0, self.feature_width - pooled.shape[1]))
 
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
-        """Logits [B, C] from the channels of this block, rounded to half precision if that was asked for."""
+        """Logits [B, C] from the feature of this block, rounded to half precision if that was asked for."""
         logits: Tensor = self.heads[exit_index](feature[:, : self.widths[exit_index]])
         return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
 
@@ -213,7 +219,7 @@ def binary_densenet(
             channels += growth
         blocks.append(nn.Sequential(*parts))
         widths.append(channels)
-    plan = Plan(_stem(width), blocks, widths, "mean")
+    plan = Plan(_stem(width), blocks, widths, "mean", BANDS)
     return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
@@ -256,7 +262,7 @@ def quicknet(
             parts += [_float(before, channels, (1, 1)), nn.BatchNorm2d(channels)]
         parts += [QuickLayer(channels) for _ in range(layers)]
         blocks.append(nn.Sequential(*parts))
-    plan = Plan(_stem(width), blocks, widths, "mean")
+    plan = Plan(_stem(width), blocks, widths, "mean", BANDS)
     return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
@@ -313,7 +319,7 @@ def real_to_binary(
         first = RealToBinaryLayer(widths[index - 1], channels) if index else RealToBinaryLayer(channels, channels)
         rest = [RealToBinaryLayer(channels, channels) for _ in range(layers - 1)]
         blocks.append(nn.Sequential(first, *rest))
-    plan = Plan(_stem(width), blocks, widths, "mean")
+    plan = Plan(_stem(width), blocks, widths, "mean", BANDS)
     return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 

@@ -12,7 +12,13 @@ from harness.cells.samples import Clips
 
 BINARY = ("been-notebook", "binary-densenet", "quicknet", "real-to-binary")
 NAMES = (*BINARY, "been-notebook-float")
-WIDTHS = dict.fromkeys(NAMES, (8, 16, 32, 64)) | {"binary-densenet": (72, 118, 152, 178)}
+WIDTHS = {
+    "been-notebook": (8, 16, 32, 64),
+    "been-notebook-float": (8, 16, 32, 64),
+    "quicknet": (64, 64, 64, 64),
+    "real-to-binary": (64, 64, 64, 64),
+    "binary-densenet": (72 * 8, 118 * 4, 152 * 2, 178),
+}
 
 
 def small(name, **arguments):
@@ -36,6 +42,13 @@ def test_shapes_of_logits_and_features(name):
         assert (features[:, exit_index, width:] == 0).all()
         assert (features[:, exit_index, :width] != 0).any()
         assert model.heads[exit_index].weight.shape == (3, width)
+
+
+def test_a_feature_is_the_mean_over_time_of_every_channel_in_every_band():
+    model = small("quicknet").eval()
+    hidden = torch.arange(2 * 8 * 3 * 16, dtype=torch.float32).reshape(2, 8, 3, 16)
+    by_hand = hidden.reshape(2, 8, 3, 8, 2).mean(dim=(2, 4)).reshape(2, 64)
+    torch.testing.assert_close(model.feature(0, {"hidden": hidden}), by_hand)
 
 
 @pytest.mark.parametrize("name", NAMES)
