@@ -79,7 +79,7 @@ class AlphaCell:
         metric: name of the main metric.
         sweeps: points by rule and unit of cost, one an alpha.
         curves: by rule, metric at mean exits spread evenly from 1 to L.
-        widest: the gates under which calibration samples spread widest over the exits.
+        widest: the gates under which calibration samples spread widest over the exits; None if none tell them apart.
     """
 
     cell: Cell
@@ -154,11 +154,12 @@ def released_rate(n: int, width: int) -> float:
     return rounded(DRIFT / (defaults.epochs * math.ceil(n / defaults.batch_size) * width))
 
 
-def _widest(gates: Sequence[Leenet], calibration: CalibrationTable) -> Leenet:
+def _widest(gates: Sequence[Leenet], calibration: CalibrationTable) -> Leenet | None:
+    """Return the gates that tell most samples apart; None if all send everybody to the same exit."""
     seen = TestTable(calibration.logits, calibration.labels, calibration.sample_ids, calibration.features)
     shares = [np.array(outcome.histogram) / seen.n for outcome in replay(list(gates), seen)]
     spread = [-float((s[s > 0] * np.log(s[s > 0])).sum()) for s in shares]
-    return gates[int(np.argmax(spread))]
+    return gates[int(np.argmax(spread))] if max(spread) > 0 else None
 
 
 def _points(subject: Subject, gates: Sequence[Leenet], drawn: Mapping[str, Line], static: Line) -> list[AlphaPoint]:

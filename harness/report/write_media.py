@@ -33,7 +33,8 @@ _ALPHA = (
 _SHEET = (
     "Test images by the exit they left at. Blue: right; orange: wrong, with the answer, below it the true class and "
     "what the last exit says. The policy stands above: LEENet's gates at the alpha at which calibration samples spread "
-    "widest over the exits where the cache has features, else normalized_entropy without a loss on calibration."
+    "widest over the exits, else (without features, or where all leave at one exit) normalized_entropy without a loss "
+    "on calibration."
 )
 
 

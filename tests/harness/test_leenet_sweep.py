@@ -135,6 +135,13 @@ def test_gates_for_the_sheet_leave_at_many_exits(swept: AlphaCell) -> None:
     assert 0 < swept.widest.alpha < 0.9
 
 
+def test_gates_that_send_everybody_the_same_way_make_no_sheet() -> None:
+    found = alpha_cell(cell(), alphas=(0.0, 1.0))
+    assert found is not None
+    assert {point.exit.value for point in found.sweeps["leenet", "layers"]} <= {1.0, 4.0}
+    assert found.widest is None
+
+
 def test_the_rate_of_the_released_variant_keeps_the_drift() -> None:
     # 3 passes in batches of 64 over 359 samples are 18 steps
     assert released_rate(359, 32) == pytest.approx(DRIFT / 18 / 32)
