@@ -234,6 +234,26 @@ def serve(
 
 
 @app.command()
+def latency(
+    *,
+    only: Only = None,
+    clips: Annotated[int, typer.Option("--clips", help="Test samples to time.")] = 300,
+    threads: Annotated[int, typer.Option("--threads", help="Threads of torch.")] = 1,
+    busy_ok: BusyOk = False,
+    out: Out = RESULTS,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time to the answer of every exit, from one raw sample: binary networks packed beside float (default: sounds)."""
+    from harness.latency import LatencyOptions, measure_latency
+
+    options = LatencyOptions(only, clips, threads, busy_ok=busy_ok)
+    found = measure_latency(out, options, Console(quiet=quiet, as_json=json))
+    invalid = any(row.verdict == "INVALID" for one in found for row in one.exits)
+    _exit(3 if any(one.status == "failed" for one in found) else 5 if invalid else 0)
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="Policy spec A.", metavar="A")],
     second: Annotated[str, typer.Argument(help="Policy spec B.", metavar="B")],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.cache.tensors import write_tensors
 from harness.cells.plan import Cell, CellStatus
 from harness.console import Console
-from harness.decisions import CHECKED_SAMPLES, CHECKED_SIZE, Decisions, environment_facts, say
+from harness.decisions import CHECKED_SAMPLES, CHECKED_SIZE, Decisions, live_facts, say
 from harness.evaluate import Evaluation
 from harness.live_cells import LiveCell, open_live, replayed_policies
 from harness.live_results import (
@@ -64,7 +64,7 @@ def live_cell(entry: CellStatus, specs: Sequence[str], options: LiveOptions, con
     cell = entry.cell
     checked_device(options.device)
     outcomes = replayed_policies(cell, specs, options.operating)
-    live = open_live(cell, options.limit)
+    live = open_live(cell, options.device, console, limit=options.limit)
     others = others_share()
     require_quiet(others, busy_ok=options.busy_ok)
     report = _run(live, outcomes, options, Plan(), others=others, quiet=console.quiet)
@@ -107,7 +107,7 @@ def confirm_cell(
     able = [outcome for outcome in core.values() if outcome.policy.causal and not outcome.policy.online]
     chosen = {s.outcome.spec for s in evaluation.scored if s.outcome is not None and s.placed.operating != "fixed"}
     console.say(f"live: {cell.id}, {len(able)} policies")
-    live = open_live(cell)
+    live = open_live(cell, device, console)
     in_batches = [outcome for outcome in able if outcome.spec in chosen] if cell.seed in (0, None) else []
     checks = Decisions(live, cell.id, out, device, console)
     if timed:
@@ -135,7 +135,7 @@ def _time(
     report = _run(live, able, options, plan, others=others, quiet=console.quiet)
     _tell(report, cell, console)
     write_tensors(folder / "live" / f"{cell}.safetensors", report.raw, ("cell", cell))
-    name, facts = environment_facts(report.environment)
+    name, facts = live_facts(report.environment)
     checks.save([row.policy for row in report.rows], 1, len(live.data), report.disagreements)
     save_live(out, name, facts, [SavedRow(cell=cell, **row.model_dump()) for row in report.rows])
     if in_batches:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.console import Console
-from harness.live_cells import LiveCell
+from harness.live_cells import LiveCell, packs
 from harness.live_files import environment_name
 from harness.live_results import SavedAgreement, SavedDisagreement, save_agreement
 from harness.replay.replay import Outcome
@@ -49,17 +49,20 @@ class Decisions:
         data = self.live.data if samples is None else self.live.data.first(samples)
         live = LiveCell(self.live.model, data)
         self.console.say(f"live: {self.cell}, decisions alone, batch size {batch_size}, {len(outcomes)} policies")
-        options = LiveOptions(batch_size, self.device)
-        found = check_live(live.model, data, [o.policy for o in outcomes], live.replayed(outcomes), options)
+        options = LiveOptions(batch_size, self.device, quiet=self.console.quiet)
+        policies = [outcome.policy for outcome in outcomes]
+        found, used, note = check_live(live.model, data, policies, live.replayed(outcomes), options)
+        if note:
+            self.console.say(f"live: {self.cell}: {note}")
         say(found, self.cell, self.console)
-        self.save(list(dict.fromkeys(o.spec for o in outcomes)), batch_size, len(data), found)
+        self.save(list(dict.fromkeys(o.spec for o in outcomes)), used, len(data), found)
 
     def save(self, specs: Sequence[str], batch_size: int, n: int, found: Sequence[Disagreement]) -> None:
         """Keep what was found: a row a policy, and every decision that differs."""
         from harness.live.environment import checked_device, record_environment
         from harness.live.summary import agreement
 
-        name, facts = environment_facts(record_environment(checked_device(self.device), "float32"))
+        name, facts = live_facts(record_environment(checked_device(self.device), "float32"))
         rows = [SavedAgreement(cell=self.cell, **agreement(spec, batch_size, n, found).model_dump()) for spec in specs]
         listed = [SavedDisagreement(cell=self.cell, batch_size=batch_size, **each.model_dump()) for each in found]
         save_agreement(self.out, name, facts, rows, listed)
@@ -69,6 +72,12 @@ def environment_facts(environment: Environment) -> tuple[str, dict[str, Any]]:
     """The name of a machine, and what is to be known of it."""
     facts = environment.model_dump(mode="json", exclude={"load_before", "others_before"})
     return environment_name(environment.device_name, environment.device, environment.threads), facts
+
+
+def live_facts(environment: Environment) -> tuple[str, dict[str, Any]]:
+    """The same, and how policies met binary networks there."""
+    name, facts = environment_facts(environment)
+    return name, facts | {"binary_networks": "packed" if packs(environment.device) else "emulated"}
 
 
 def say(disagreements: Sequence[Disagreement], cell: str, console: Console) -> None:

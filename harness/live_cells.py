@@ -11,6 +11,7 @@ from harness.cache.cell import open_cell
 from harness.cells.plan import Cell
 from harness.cells.suites import PolicyRun
 from harness.cells.tasks import load_task
+from harness.console import Console
 from harness.errors import UserError
 from harness.evaluate import place
 from harness.networks import load_network, samples_of
@@ -30,7 +31,7 @@ class LiveCell(NamedTuple):
     """What a live run of a cell needs.
 
     Attributes:
-        model: the trained network.
+        model: the trained network, as it would be deployed.
         data: its test samples.
     """
 
@@ -63,16 +64,35 @@ def replayed_policies(cell: Cell, specs: Sequence[str], operating: str) -> list[
     return replay([p.policy for p in placed if p.policy is not None], test)
 
 
-def open_live(cell: Cell, limit: int | None = None) -> LiveCell:
+def packs(device: str) -> bool:
+    """Whether binary networks run packed on this device: on a CPU with the compiler, as they would be deployed."""
+    from backbones.binary_packed import missing_kernel
+
+    return device == "cpu" and missing_kernel() is None
+
+
+def open_live(cell: Cell, device: str, console: Console, *, limit: int | None = None) -> LiveCell:
     """Load the network of a cell and its test samples, or the first of them.
+
+    A network with binary convolutions is packed where that can be run, which gives the same logits bit for bit.
+
+    Args:
+        cell: cached, with a checkpoint.
+        device: that the network will run on; the caller moves it there.
+        console: told if the network is packed.
+        limit: only so many samples.
 
     Raises:
         UserError: an imported table has no network, or the cell was collected over other samples.
         BackboneError: the weights are not here.
     """
+    from backbones.binary_packed import is_binary, pack
     from harness.live.scenarios import LiveData
 
     model = load_network(cell)
+    if packs(device) and is_binary(model):
+        console.say(f"live: {cell.id} runs packed, as it would be deployed; its logits are the same bit for bit")
+        model = pack(model)
     split = load_task(cell.dataset).test
     test = open_cell(cell.paths.cache).test()
     if not np.array_equal(split.sample_ids, test.sample_ids):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cells.plan import CellStatus
 from harness.console import Console
-from harness.decisions import environment_facts
+from harness.decisions import live_facts
 from harness.errors import UserError
 from harness.live_cells import open_live, replayed_policies
 from harness.live_results import BoundRow, SavedServerRow, save_server
@@ -72,7 +72,7 @@ def serve_cell(
     for rate in options.rates or (1e4,):
         poisson_arrivals(rate, options.duration_s)
     outcomes = replayed_policies(cell, specs, options.operating)
-    live = open_live(cell)
+    live = open_live(cell, options.device, console)
     others = others_share()
     require_quiet(others, busy_ok=options.busy_ok)
     how = ServerOptions(options.duration_s, batching, options.device, others=others)
@@ -86,7 +86,7 @@ def serve_cell(
     rows = list({(row.policy, row.rate_per_s): row for row in rows}.values())
     rows.sort(key=lambda row: (server.names.index(row.policy), row.rate_per_s))
     saved = [SavedServerRow(cell=cell.id, **row.model_dump()) for row in rows]
-    name, facts = environment_facts(server.environment)
+    name, facts = live_facts(server.environment)
     save_server(out, name, facts, saved, bounds)
     found = {"rows": [r.model_dump(mode="json") for r in saved], "bounds": [b.model_dump(mode="json") for b in bounds]}
     shown = [

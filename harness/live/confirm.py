@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from harness.live.predict import Probe, StepCosts, mean_costs, step_costs
 from harness.live.protocol import Clock, Entrant, Plan, Timings, measure
 from harness.live.repeats import unique_over_repeated
 from harness.live.rows import Disagreement
-from harness.live.runner import EarlyExitRunner
+from harness.live.runner import EarlyExitRunner, out_of_memory
 from harness.live.scenarios import (
     Batches,
     Columns,
@@ -43,6 +43,8 @@ from harness.live.summary import (
 from harness.live.verdict import Ratio
 from policies.base import ExitPolicy
 from policies.spec import canonical
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +106,34 @@ def run_live(
     policies = [policy for policy in policies if policy.name != BARE]
     _check(model, data, policies, replayed)
     model = model.to(device).eval()
-    note = ""
+
+    def timed(options: LiveOptions) -> tuple[Run, Measured]:
+        run = Run(model, data, policies, options, device, dtype)
+        unique = run.unique_over_repeated(clock)
+        before = run.step_costs(clock)
+        timings = run.measure(clock)
+        costs = mean_costs(before, run.step_costs(clock))
+        run.decide_the_rest()
+        return run, Measured(timings, replayed, environment, unique, costs)
+
     with torch_threads(options.threads):
         environment = record_environment(device, options.dtype, others=options.others)
-        while True:
-            run = Run(model, data, policies, options, device, dtype)
-            try:
-                unique = run.unique_over_repeated(clock)
-                before = run.step_costs(clock)
-                timings = run.measure(clock)
-                costs = mean_costs(before, run.step_costs(clock))
-                run.decide_the_rest()
-                break
-            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-                smaller = _halved(error, options.batch_size)
-                note = f"batch size {options.batch_size} did not fit in memory, {smaller} was used"
-                options = replace(options, batch_size=smaller)
-        return report_of(run, Measured(timings, replayed, environment, unique, costs), note)
+        (run, measured), note = _in_memory(timed, options)
+        return report_of(run, measured, note)
+
+
+class Checked(NamedTuple):
+    """What came of decisions that nobody timed.
+
+    Attributes:
+        disagreements: what was decided otherwise than in the replay.
+        batch_size: samples a batch.
+        note: which batches were too large for the memory; empty if those asked for were not.
+    """
+
+    disagreements: list[Disagreement]
+    batch_size: int
+    note: str
 
 
 def check_live(
@@ -129,8 +142,8 @@ def check_live(
     policies: Sequence[ExitPolicy],
     replayed: Mapping[str, Replayed],
     options: LiveOptions | None = None,
-) -> list[Disagreement]:
-    """Decide every sample live under every policy, without taking any time, and give what the replay decided otherwise.
+) -> Checked:
+    """Decide every sample live under every policy, without taking any time.
 
     Arguments and errors are those of ``run_live``; batches are as there: each policy stops the network for itself.
     """
@@ -138,10 +151,17 @@ def check_live(
     device, dtype = checked_device(options.device), checked_dtype(options.dtype)
     policies = [policy for policy in policies if policy.name != BARE]
     _check(model, data, policies, replayed)
-    with torch_threads(options.threads):
-        run = Run(model.to(device).eval(), data, policies, options, device, dtype)
+    model = model.to(device).eval()
+
+    def decided(options: LiveOptions) -> Run:
+        run = Run(model, data, policies, options, device, dtype)
         run.decide_the_rest()
-        return [found for name in run.columns for found in differences(run, name, replayed)]
+        return run
+
+    with torch_threads(options.threads):
+        run, note = _in_memory(decided, options)
+        found = [found for name in run.columns for found in differences(run, name, replayed)]
+        return Checked(found, run.options.batch_size, note)
 
 
 class Run:
@@ -203,10 +223,7 @@ class Run:
 
     def measure(self, clock: Clock | None) -> Timings:
         """Time everything."""
-        bar = tqdm(
-            total=len(self.batches), desc="live", unit="batch", delay=2, disable=self.options.quiet or None, leave=False
-        )
-        with bar, self.precision():
+        with self._bar("live", len(self.batches)) as bar, self.precision():
             return measure(
                 self.entrants(),
                 len(self.batches),
@@ -219,10 +236,10 @@ class Run:
 
     def decide_the_rest(self) -> None:
         """Decide the samples that were not timed; all of them, if none were."""
-        with self.precision():
-            for item, rows in enumerate(self.batches.rows):
-                if self.columns[BARE].seen[rows].all():
-                    continue
+        seen = self.columns[BARE].seen
+        left = [(item, rows) for item, rows in enumerate(self.batches.rows) if not seen[rows].all()]
+        with self._bar("decisions", len(left)) as bar, self.precision():
+            for item, rows in left:
                 self.batches.load([item])
                 self._bare(item)
                 if len(rows) == 1 and self.policies:
@@ -233,6 +250,11 @@ class Run:
                 else:
                     for name, runner in self._runners.items():
                         self._policy(name, runner, item)
+                bar.update()
+
+    def _bar(self, what: str, n_batches: int) -> tqdm[NoReturn]:
+        quiet = self.options.quiet or None  # None: a bar on terminals alone
+        return tqdm(total=n_batches, desc=what, unit="batch", delay=2, disable=quiet, leave=False)
 
     def precision(self) -> contextlib.AbstractContextManager[object]:
         """Autocast for the lower precisions."""
@@ -283,10 +305,21 @@ def _check(
         )
 
 
+def _in_memory(attempt: Callable[[LiveOptions], Found], options: LiveOptions) -> tuple[Found, str]:
+    """Try with half the batch size for as long as memory runs out; also say what was too large."""
+    note = ""
+    while True:
+        try:
+            return attempt(options), note
+        except (RuntimeError, MemoryError) as error:
+            smaller = _halved(error, options.batch_size)
+            note = f"batch size {options.batch_size} did not fit in memory, {smaller} was used"
+            options = replace(options, batch_size=smaller)
+
+
 def _halved(error: BaseException, batch_size: int) -> int:
     """Half the batch size, if the error says that memory ran out; else the error itself."""
-    out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
-    if not out_of_memory:
+    if not out_of_memory(error):
         raise error
     if batch_size == 1:
         raise UserError("a single sample does not fit in memory: use another device or a smaller network") from error

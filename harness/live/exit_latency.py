@@ -9,7 +9,7 @@ machine disturbs them alike. What is packed must give the logits of the emulated
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -75,7 +75,7 @@ def measure_exits(
     options: ExitOptions | None = None,
     *,
     clock: Clock | None = None,
-    done: Callable[[], None] | None = None,
+    done: Callable[[], object] | None = None,
 ) -> ExitReport:
     """Time every exit of a network on the CPU, as trained and, if it has binary convolutions, packed.
 
@@ -93,6 +93,11 @@ def measure_exits(
     options = options or ExitOptions()
     if n < 1:
         raise UserError("there are no samples to time: give at least one")
+
+    def advance(_: Sequence[int]) -> None:
+        if done is not None:
+            done()
+
     note = (missing_kernel() or "") if is_binary(model) else ""
     ways: dict[Way, MultiExitModel] = {"float": model.eval()}
     if is_binary(model) and not note:
@@ -106,7 +111,7 @@ def measure_exits(
             for i in range(1, model.n_exits + 1):
                 runner = EarlyExitRunner(network, Fixed(exit=i))
                 entrants.append(Entrant(f"{way} {i}", partial(_answer, runner, read)))
-        timings = measure(entrants, n, plan, clock=clock, done=lambda items: done() if done else None)
+        timings = measure(entrants, n, plan, clock=clock, done=advance)
     verdict = judge(timings, replace(plan, min_items=PERCENTILES_NEED), environment, None, n)
     front_end_ms = latency(timings.series[FRONT_END]).p50
     rows = []

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from harness.errors import UserError
+from harness.live import confirm
 from harness.live.agreement import Replayed
 from harness.live.confirm import LiveOptions, check_live, run_live, without_stopping
 from harness.live.protocol import Clock, Plan
@@ -58,10 +59,10 @@ def test_decisions_alone(chain, batch_size):
     model = chain()
     data, policies, replayed = setting(model, some("max_prob(threshold=0.6)", "pabee(patience=1)"))
     options = LiveOptions(batch_size=batch_size)
-    assert check_live(model, data, policies, replayed, options) == []
+    assert check_live(model, data, policies, replayed, options) == ([], batch_size, "")
     wrong = replayed["pabee(patience=1, tolerance=0)"]
     wrong.exit_index[3] = (wrong.exit_index[3] + 1) % model.n_exits
-    (found,) = check_live(model, data, policies, replayed, options)
+    (found,) = check_live(model, data, policies, replayed, options).disagreements
     assert (found.policy, found.sample_id, found.explanation) == (
         "pabee(patience=1, tolerance=0)", data.sample_ids[3], "unexplained",
     )  # fmt: skip
@@ -207,6 +208,42 @@ def test_out_of_memory_halves_the_batch(chain, monkeypatch):
     report = run_live(model, data, policies, replayed, LiveOptions(batch_size=8, plan=QUICK))
     assert report.rows[1].batch_size == 2
     assert "batch size 4 did not fit in memory, 2 was used" in report.rows[1].reason
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't allocate memory"), torch.OutOfMemoryError(), MemoryError()])
+def test_decisions_alone_halve_the_batch_too(chain, monkeypatch, error):
+    model = chain()
+    data, policies, replayed = setting(model, some("max_prob(threshold=0.6)"))
+    embed = model.embed
+
+    def greedy(inputs):
+        if len(inputs["x"]) > 2:
+            raise error
+        return embed(inputs)
+
+    monkeypatch.setattr(model, "embed", greedy)
+    found = check_live(model, data, policies, replayed, LiveOptions(batch_size=8))
+    assert found == ([], 2, "batch size 4 did not fit in memory, 2 was used")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_decisions_alone_show_how_far_they_are(chain, monkeypatch, quiet):
+    model, bars = chain(), []
+
+    class Bar(confirm.tqdm):
+        def __init__(self, **options):
+            bars.append((self, options))
+            super().__init__(**options)
+
+    monkeypatch.setattr(confirm, "tqdm", Bar)
+    data, policies, replayed = setting(model, some("fixed(exit=2)"))
+    check_live(model, data, policies, replayed, LiveOptions(batch_size=7, quiet=quiet))
+    ((_, options),) = bars
+    assert (options["desc"], options["total"], options["disable"]) == ("decisions", 5, quiet or None)
+    bars.clear()
+    monkeypatch.setattr(Bar, "update", lambda self, n=1: setattr(self, "n", self.n + n))  # a hidden bar counts nothing
+    check_live(model, data, policies, replayed, LiveOptions(batch_size=7, quiet=quiet))
+    assert bars[0][0].n == 5
 
 
 def test_memory_too_small_for_one_sample(chain, monkeypatch):
