@@ -13,10 +13,12 @@ from harness.live_results import (
     BoundRow,
     SavedAgreement,
     SavedDisagreement,
+    SavedExit,
     SavedRow,
     SavedServerRow,
     read_agreement,
     read_batches,
+    read_exits,
     read_live,
     read_server,
 )
@@ -36,6 +38,7 @@ class LiveRows:
     bounds: list[Row] = field(default_factory=list)
     agreement: list[Row] = field(default_factory=list)
     differences: list[Row] = field(default_factory=list)
+    exit_latency: list[Row] = field(default_factory=list)
 
 
 def live_rows(out: Path, cells: Collection[str]) -> LiveRows:
@@ -62,6 +65,9 @@ def live_rows(out: Path, cells: Collection[str]) -> LiveRows:
         where = {"environment": agreement.environment}
         rows.agreement = [_of_policy(r) | where for r in agreement.rows if r.cell in cells]
         rows.differences = [_of_policy(r) for r in agreement.differences if r.cell in cells]
+    exits = read_exits(out)
+    if exits is not None:
+        rows.exit_latency = [_exit(r) | {"environment": exits.environment} for r in exits.rows if r.cell in cells]
     return rows
 
 
@@ -109,3 +115,10 @@ def _served(row: SavedServerRow) -> Row:
 
 def _of_policy(row: BoundRow | SavedAgreement | SavedDisagreement) -> Row:
     return _names(row.cell, row.policy) | row.model_dump(exclude={"cell", "policy"})
+
+
+def _exit(row: SavedExit) -> Row:
+    backbone, dataset, seed = row.cell.rsplit(".", 2)
+    place = {"backbone": backbone, "dataset": dataset, "seed": int(seed.removeprefix("s"))}
+    times = {"p50_ms": row.latency_ms.p50, "p99_ms": row.latency_ms.p99}
+    return place | times | row.model_dump(exclude={"latency_ms"})

@@ -140,6 +140,31 @@ DIFFERENCES = FrameSpec(
     ),
     ("cell", "policy", "batch_size", "sample_id"),
 )
+EXIT_LATENCY = FrameSpec(
+    "exit_latency",
+    (
+        *texts(cell="cell", backbone="network", dataset="data set"),
+        *counts(seed="of the network"),
+        Column("way", "text", "as trained, or with binary convolutions that count bits", ("float", "packed")),
+        *counts(exit="1-based", n_timed="samples timed"),
+        *numbers(
+            p50_ms="median from one raw sample to the answer of this exit, all heads on the way looked at, ms",
+            p99_ms="99th percentile, ms",
+            front_end_ms="median of what comes before the network, ms",
+            ratio="median as trained / median of this",
+            ratio_low="lower end of its 95 % interval, paired by sample",
+            ratio_high="upper end of its interval",
+        ),
+        *counts(
+            equal="samples whose logits are those of the network as trained, bit for bit",
+            checked="samples compared",
+            threads="threads of torch",
+        ),
+        _VERDICT,
+        *texts(reason="why the times are not to be believed", environment="machine"),
+    ),
+    ("cell", "way", "exit"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +178,7 @@ class LiveFrames:
     bounds: pd.DataFrame
     agreement: pd.DataFrame
     differences: pd.DataFrame
+    exit_latency: pd.DataFrame
 
 
 def check_live(rows: Mapping[str, Rows]) -> LiveFrames:
@@ -169,6 +195,7 @@ def check_live(rows: Mapping[str, Rows]) -> LiveFrames:
         "bounds": BOUNDS,
         "agreement": AGREEMENT,
         "differences": DIFFERENCES,
+        "exit_latency": EXIT_LATENCY,
     }
     order = {"latency": "quantile", "batches": "batch_size", "server": "rate_per_s", "bounds": "bound_ms"}
     found = {}

@@ -36,11 +36,11 @@ def live_table(live: pd.DataFrame) -> Table:
             "cell": row.cell,
             "policy": short_spec(row.policy),
             "timed": number(row.n_timed, 0),
-            "p50 ms": _ms(row.p50_ms),
-            "p90 ms": _ms(row.p90_ms),
-            "p99 ms": _ms(row.p99_ms),
-            "mean ms": _ms(row.mean_ms),
-            "predicted ms": _ms(row.predicted_ms),
+            "p50 ms": milliseconds(row.p50_ms),
+            "p90 ms": milliseconds(row.p90_ms),
+            "p99 ms": milliseconds(row.p99_ms),
+            "mean ms": milliseconds(row.mean_ms),
+            "predicted ms": milliseconds(row.predicted_ms),
             "pred. / meas.": number(_ratio(row.predicted_ms, row.mean_ms), 2),
             "layers ×": number(row.speedup_layers, 2),
             "MACs ×": number(row.speedup_macs, 2),
@@ -48,11 +48,11 @@ def live_table(live: pd.DataFrame) -> Table:
             "overhead %": number(row.overhead_percent, 1),
             "unique / repeated": number(row.unique_over_repeated, 2),
             "≠ replay": f"{number(row.disagreements, 0)}/{number(row.n, 0)}",
-            "note": _note(row),
+            "note": note(row),
         }
         for row in records(live)
     ]
-    notes = (*_measured_on(live), _SPEEDUPS, _PREDICTED, _OVERHEAD, _UNIQUE)
+    notes = (*measured_on(live), _SPEEDUPS, _PREDICTED, _OVERHEAD, _UNIQUE)
     return _table("live", "Latency of one sample, predicted and measured", live, lines, notes)
 
 
@@ -63,12 +63,12 @@ def throughput_table(batches: pd.DataFrame) -> Table:
             "cell": row.cell,
             "policy": short_spec(row.policy),
             "batch": number(row.batch_size, 0),
-            "samples/s": _ms(row.samples_per_s),
-            "predicted/s": _ms(row.predicted_per_s),
+            "samples/s": milliseconds(row.samples_per_s),
+            "predicted/s": milliseconds(row.predicted_per_s),
             "layers ×": number(row.speedup_layers, 2),
             "MACs ×": number(row.speedup_macs, 2),
             "time × [95 %]": interval(row.speedup_time, row.speedup_time_low, row.speedup_time_high, 2),
-            "note": _note(row),
+            "note": note(row),
         }
         for row in records(batches)
     ]
@@ -76,7 +76,7 @@ def throughput_table(batches: pd.DataFrame) -> Table:
         "final is the bare network with its last head; backbone alone has no head at all; all heads are evaluated "
         "without stopping anywhere. Batches are sorted by length; rows that left are dropped."
     )
-    return _table("throughput", "Throughput", batches, lines, (*_measured_on(batches), kinds, _SPEEDUPS))
+    return _table("throughput", "Throughput", batches, lines, (*measured_on(batches), kinds, _SPEEDUPS))
 
 
 def server_table(server: pd.DataFrame) -> Table:
@@ -85,23 +85,23 @@ def server_table(server: pd.DataFrame) -> Table:
         {
             "cell": row.cell,
             "policy": short_spec(row.policy),
-            "requests/s": _ms(row.rate_per_s),
-            "answers/s": _ms(row.achieved_per_s),
+            "requests/s": milliseconds(row.rate_per_s),
+            "answers/s": milliseconds(row.achieved_per_s),
             "requests": number(row.n, 0),
             "lost": number(row.lost, 0),
-            "p50 ms": _ms(row.p50_ms),
-            "p90 ms": _ms(row.p90_ms),
-            "p99 ms": _ms(row.p99_ms),
+            "p50 ms": milliseconds(row.p50_ms),
+            "p90 ms": milliseconds(row.p90_ms),
+            "p99 ms": milliseconds(row.p99_ms),
             "mean batch": number(row.mean_batch, 2),
             "largest queue": number(row.queue_max, 0),
             "queue growth/s": number(row.queue_growth_per_s, 1),
             "mean exit": number(row.mean_exit, 2),
             "≠ replay": f"{number(row.disagreements, 0)}/{number(row.n, 0)}",
-            "note": _note(row),
+            "note": note(row),
         }
         for row in records(server)
     ]
-    return _table("server", "Latency under load", server, lines, (*_measured_on(server), _SERVER))
+    return _table("server", "Latency under load", server, lines, (*measured_on(server), _SERVER))
 
 
 def bounds_table(bounds: pd.DataFrame) -> Table:
@@ -112,13 +112,13 @@ def bounds_table(bounds: pd.DataFrame) -> Table:
             "cell": row.cell,
             "policy": short_spec(row.policy),
             "99th percentile at most (ms)": number(row.bound_ms, 1),
-            "highest rate (requests/s)": _ms(row.highest_per_s),
+            "highest rate (requests/s)": milliseconds(row.highest_per_s),
             "final's ×": number(_ratio(row.highest_per_s, final.get((row.cell, row.bound_ms))), 2),
         }
         for row in records(bounds)
     ]
-    note = "By bisection, a real run at every rate; a rate counts if the 99th percentile holds and the queue stays."
-    return _table("server_bounds", "Highest rate that holds a latency bound", bounds, lines, (note,))
+    how = "By bisection, a real run at every rate; a rate counts if the 99th percentile holds and the queue stays."
+    return _table("server_bounds", "Highest rate that holds a latency bound", bounds, lines, (how,))
 
 
 def agreement_table(agreement: pd.DataFrame) -> Table:
@@ -139,7 +139,7 @@ def agreement_table(agreement: pd.DataFrame) -> Table:
             }
         )
     return _table(
-        "agreement", "Decisions, live against replayed", agreement, lines, (*_measured_on(agreement), _AGREEMENT)
+        "agreement", "Decisions, live against replayed", agreement, lines, (*measured_on(agreement), _AGREEMENT)
     )
 
 
@@ -153,8 +153,8 @@ def differences_table(differences: pd.DataFrame) -> Table:
             "sample": number(row.sample_id, 0),
             "exit live / replayed": f"{number(row.live_exit, 0)} / {number(row.replayed_exit, 0)}",
             "answer live / replayed": f"{_answer(row.live_prediction)} / {_answer(row.replayed_prediction)}",
-            "distance": _ms(row.distance),
-            "logits differ by": _ms(row.logit_difference),
+            "distance": milliseconds(row.distance),
+            "logits differ by": milliseconds(row.logit_difference),
             "note": f"{row.explanation}: {row.detail}",
         }
         for row in records(differences)
@@ -171,7 +171,7 @@ def _table(name: str, title: str, data: pd.DataFrame, lines: list[dict[str, str]
     return Table(name, title, data, pd.DataFrame(lines, columns=columns, dtype=object), notes=notes)
 
 
-def _ms(value: object) -> str:
+def milliseconds(value: object) -> str:
     """Three significant digits, plain."""
     if is_undefined(value):
         return DASH
@@ -185,12 +185,14 @@ def _ratio(top: object, bottom: object) -> float | None:
     return float(top) / float(bottom)  # type: ignore[arg-type]
 
 
-def _note(row: object) -> str:
+def note(row: object) -> str:
+    """Say why a row's times are not to be believed, if so."""
     if getattr(row, "verdict", "") == "INVALID":
         return f"INVALID: {getattr(row, 'reason', '')}"
     return str(getattr(row, "reason", ""))
 
 
-def _measured_on(frame: pd.DataFrame) -> tuple[str, ...]:
+def measured_on(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Name the machines of the rows."""
     machines = sorted(set(frame["environment"]) - {""})
     return (f"Measured on {'; '.join(machines)}.",) if machines else ()

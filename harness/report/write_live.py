@@ -11,9 +11,11 @@ from harness.report.frame import headline_rows
 from harness.report.frame_live import LiveFrames
 from harness.report.groups import DPI, Drawn, drawn
 from harness.report.page import Section
+from harness.report.plot_exit_latency import exit_latency, valid_times
 from harness.report.plot_live import latency_against_rate, latency_distributions, throughput, time_against_costs
 from harness.report.style import HIGHLIGHT
 from harness.report.tables import Table
+from harness.report.tables_exit_latency import exit_latency_table
 from harness.report.tables_live import (
     agreement_table,
     bounds_table,
@@ -24,6 +26,7 @@ from harness.report.tables_live import (
 )
 
 COSTS, LATENCY, THROUGHPUT, SERVER = "time_against_costs", "latency", "throughput", "latency_against_rate"
+EXITS = "exit_latency_"
 _COSTS = (
     "Every valid time of one sample: measured speed-up against the one by layers and the one by MACs (heads included). "
     "On the line, what was saved in layers was saved in time."
@@ -37,6 +40,11 @@ _SERVER = (
     "The server scenario: from arrival to answer under Poisson arrivals, 99th percentile (filled) and median (open). "
     "Dashed: latency bounds, with the highest rate that holds them."
 )
+_EXITS = (
+    "Time from one raw sample to the answer of each exit, one at a time: front end (for a clip: its spectrogram) and "
+    "all heads on the way included. Solid: binary convolutions packed into bits; dashed: the network as trained, in "
+    "float32. Whiskers end at the 99th percentile; the dotted line is the published bound."
+)
 
 
 def live_tables(frames: LiveFrames) -> list[Table]:
@@ -48,6 +56,7 @@ def live_tables(frames: LiveFrames) -> list[Table]:
         (frames.batches, throughput_table),
         (frames.server, server_table),
         (frames.bounds, bounds_table),
+        (frames.exit_latency, exit_latency_table),
     ]
     return [make(frame) for frame, make in found if len(frame)]
 
@@ -70,6 +79,8 @@ def live_figures(frames: LiveFrames, results: pd.DataFrame) -> list[Callable[[],
         tasks.append(partial(draw_throughput, frames.batches))
     if len(frames.server):
         tasks.append(partial(draw_server, frames.server, frames.bounds))
+    for dataset, rows in valid_times(frames.exit_latency).groupby("dataset"):
+        tasks.append(partial(draw_exits, rows, str(dataset)))
     return tasks
 
 
@@ -100,8 +111,14 @@ def draw_server(server: pd.DataFrame, bounds: pd.DataFrame) -> Drawn:
     return drawn(SERVER, latency_against_rate(server, bounds)[0], _SERVER, dpi=DPI)
 
 
+def draw_exits(times: pd.DataFrame, dataset: str) -> Drawn:
+    """Draw the time to each exit on one data set."""
+    return drawn(f"{EXITS}{dataset}", exit_latency(times)[0], f"{dataset}. {_EXITS}", dpi=DPI)
+
+
 def live_sections(tables: list[Table], figures: Mapping[str, Drawn]) -> list[Section]:
     """Give the section of the page, if anything was measured; the tables are in a folded one."""
-    shown = [figures[name].shown for name in (COSTS, LATENCY, THROUGHPUT, SERVER) if name in figures]
+    names = [COSTS, LATENCY, THROUGHPUT, SERVER, *sorted(name for name in figures if name.startswith(EXITS))]
+    shown = [figures[name].shown for name in names if name in figures]
     found = [Section("Measured", shown)] if shown else []
     return [*found, Section("Measured, row by row", (), tables, folded=True)] if tables else found

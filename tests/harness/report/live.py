@@ -58,6 +58,23 @@ def difference(policy: str, cell: str = CELL, **changes: object) -> dict[str, ob
     return names(policy, cell) | row | changes
 
 
+def exit_times(
+    backbone: str, dataset: str = "fsdd-digits", seed: int = 0, **changes: object
+) -> list[dict[str, object]]:
+    """Two exits, as trained and (unless it is a float network) packed at half the time."""
+    place = {"cell": f"{backbone}.{dataset}.s{seed}", "backbone": backbone, "dataset": dataset, "seed": seed}
+    rest = {"n_timed": 300, "front_end_ms": 0.5, "threads": 1} | MACHINE
+    rows = []
+    for exit_, p50 in ((1, 2.0), (2, 5.0)):
+        none = dict.fromkeys(("ratio", "ratio_low", "ratio_high", "equal", "checked"))
+        packed = {"ratio": 2.0, "ratio_low": 1.875, "ratio_high": 2.125, "equal": 300, "checked": 300}
+        rows.append(place | {"way": "float", "exit": exit_, "p50_ms": p50, "p99_ms": 1.4 * p50} | none | rest | changes)
+        if not backbone.endswith("-float"):
+            times = {"way": "packed", "exit": exit_, "p50_ms": p50 / 2, "p99_ms": 0.7 * p50}
+            rows.append(place | times | packed | rest | changes)
+    return rows
+
+
 MAX_PROB = "max_prob(threshold=0.9)"
 ROWS: dict[str, list[dict[str, object]]] = {
     "live": [
@@ -75,4 +92,5 @@ ROWS: dict[str, list[dict[str, object]]] = {
     "bounds": [bound("final", 90.0), bound(MAX_PROB, 180.0), bound("final", None, 2.0), bound(MAX_PROB, 40.0, 2.0)],
     "agreement": [agreement("final", 1), agreement(MAX_PROB, 1, precision=1), agreement(MAX_PROB, 32, near_ties=2)],
     "differences": [difference(MAX_PROB)],
+    "exit_latency": [*exit_times("quicknet")[::-1], *exit_times("been-notebook-float")],
 }

@@ -16,6 +16,9 @@ def test_rows_are_sorted_whatever_order_they_come_in():
         ]
         assert found.server["rate_per_s"].tolist() == [50, 100, 200]
         assert found.bounds["bound_ms"].tolist() == [2, 20, 2, 20]
+        times = found.exit_latency
+        assert times[times["way"] == "packed"]["exit"].tolist() == [1, 2]
+        assert times["backbone"].tolist() == ["been-notebook-float"] * 2 + ["quicknet"] * 4
 
 
 def test_no_rows_are_fine():

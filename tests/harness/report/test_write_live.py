@@ -2,7 +2,9 @@ import pytest
 
 from harness.report.frame_live import check_live
 from harness.report.write_live import live_figures, live_sections, live_tables, shown_latencies
-from tests.harness.report.live import MAX_PROB, ROWS
+from tests.harness.report.live import MAX_PROB, ROWS, exit_times
+
+NOTHING = dict.fromkeys(ROWS, ())
 
 
 @pytest.fixture
@@ -13,14 +15,24 @@ def measured():
 def test_everything_measured_is_shown(measured, frames):
     tables = live_tables(measured)
     assert [table.name for table in tables] == [
-        "agreement", "agreement_differences", "live", "throughput", "server", "server_bounds",
+        "agreement", "agreement_differences", "live", "throughput", "server", "server_bounds", "exit_latency",
     ]  # fmt: skip
     drawn = {one.name: one for one in (draw() for draw in live_figures(measured, frames.results))}
-    assert {"time_against_costs", "throughput", "latency_against_rate"} <= set(drawn)
+    assert {"time_against_costs", "throughput", "latency_against_rate", "exit_latency_fsdd-digits"} <= set(drawn)
     figures, rows = live_sections(tables, drawn)
     assert len(figures.figures) == len(drawn)
     assert rows.folded
     assert list(rows.tables) == tables
+
+
+def test_exits_are_drawn_once_a_data_set_if_a_time_is_valid(frames):
+    rows = [
+        *exit_times("quicknet"),
+        *exit_times("quicknet", "esc10-fold1"),
+        *exit_times("quicknet", "x", verdict="INVALID"),
+    ]
+    drawn = [draw().name for draw in live_figures(check_live(NOTHING | {"exit_latency": rows}), frames.results)]
+    assert drawn == ["exit_latency_esc10-fold1", "exit_latency_fsdd-digits"]
 
 
 def test_only_chosen_thresholds_have_their_distribution_drawn(measured, frames):
@@ -32,5 +44,5 @@ def test_only_chosen_thresholds_have_their_distribution_drawn(measured, frames):
 
 
 def test_nothing_measured_is_nothing_shown(frames):
-    empty = check_live(dict.fromkeys(ROWS, ()))
+    empty = check_live(NOTHING)
     assert live_tables(empty) == live_figures(empty, frames.results) == live_sections([], {}) == []
