@@ -45,7 +45,9 @@ def over_seeds(effects: Sequence[Effect], *, seed: int) -> Effect:
     mean = float(values.mean())
     deviations = draws - values[:, None]
     shared = deviations.mean(axis=0)
-    noise = float(np.nanmean(np.square(deviations - shared).sum(axis=0))) / (n_seeds - 1)
+    squares = np.square(deviations - shared).sum(axis=0)
+    defined = squares[~np.isnan(squares)]
+    noise = float(defined.mean()) / (n_seeds - 1) if len(defined) else 0.0
     spread = float(values.var(ddof=1))
     kept = np.sqrt(max(0.0, 1.0 - noise / spread)) if spread > 0 else 0.0
     factor = float(t.ppf(0.975, n_seeds - 1)) / normal_quantile(0.95)

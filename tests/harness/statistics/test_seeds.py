@@ -33,6 +33,13 @@ def test_different_seeds_widen_as_t_does() -> None:
     )
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_seed_that_is_undefined_in_every_resample_leaves_nothing_defined() -> None:
+    pooled = over_seeds([Effect(0.1, np.zeros(5)), Effect(0.3, np.full(5, np.nan))], seed=1)
+    assert pooled.value == pytest.approx(0.2)
+    assert np.isnan(pooled.draws).all()
+
+
 def test_groups_count_alike() -> None:
     pooled = over_groups([Effect(1.0, np.array([1.0, 2.0])), Effect(3.0, np.array([3.0, 6.0]))])
     assert pooled.value == 2.0
