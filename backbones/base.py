@@ -71,6 +71,10 @@ class MultiExitModel(nn.Module, ABC):
             raise BackboneError("second texts were given to a network that reads images: pass images alone.")
         return ImageSamples(images_of(inputs))
 
+    def rounded(self, logits: Tensor) -> Tensor:
+        """Logits as a head gives them away: half-precision numbers if the network says so, but not while training."""
+        return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
+
     @abstractmethod
     def embed(self, inputs: Inputs) -> State:
         """Everything before the first segment, masks included, computed once."""

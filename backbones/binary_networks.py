@@ -105,8 +105,7 @@ class SpectrogramNet(MultiExitModel):
 
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
         """Logits [B, C] from the feature of this block, rounded to half precision if that was asked for."""
-        logits: Tensor = self.heads[exit_index](feature[:, : self.widths[exit_index]])
-        return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
+        return self.rounded(self.heads[exit_index](feature[:, : self.widths[exit_index]]))
 
 
 def been_notebook(

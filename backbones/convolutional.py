@@ -176,8 +176,7 @@ class MapNet(MultiExitModel):
 
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
         """Logits [B, C]."""
-        logits: Tensor = self.heads[exit_index](feature)
-        return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
+        return self.rounded(self.heads[exit_index](feature))
 
 
 def initialise(trunk: nn.Module) -> nn.Module:

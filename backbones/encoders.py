@@ -155,8 +155,7 @@ class HFEncoder(MultiExitModel):
 
     def head(self, exit_index: int, feature: Tensor) -> Tensor:
         """Logits [B, C]."""
-        logits: Tensor = self.heads[exit_index](feature)
-        return logits.half().to(logits.dtype) if self.half_logits and not self.training else logits
+        return self.rounded(self.heads[exit_index](feature))
 
     def row_reader(self) -> RowReader:
         """The same steps with the heads looked up once, and half precision rounded number by number."""
