@@ -241,8 +241,7 @@ def _begin(model: MultiExitModel, recipe: Recipe, training: Labelled, options: T
         weight_decay=options.weight_decay,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    if options.precision == "bfloat16":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are twice as fast so
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions are a third faster so
     return _Run(
         model=model,
         recipe=recipe,
