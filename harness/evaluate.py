@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -17,7 +18,7 @@ from harness.replay.operating import choose_on, parse_operating, require_protoco
 from harness.replay.replay import Outcome, prepare, replay
 from harness.statistics.intervals import Interval, metric_intervals
 from harness.statistics.judge import UNDEFINED, Judgement, judge, resamples_of
-from harness.statistics.paired import UNDECIDABLE, Comparison, compare
+from harness.statistics.paired import UNDECIDABLE, Comparison, compare_each
 from policies.base import ExitPolicy
 from policies.errors import PolicyError
 from policies.spec import canonical, parse_policy
@@ -94,8 +95,9 @@ def place(
     """Fit every policy and put it at its operating point; what cannot be done becomes a visible row."""
     placed: list[Placed] = []
     seen: set[tuple[str, str, str]] = set()
+    known = _Known()
     for run in runs:
-        entry = replace(_placed(run, test, calibration, metric=metric), is_core=run.live)
+        entry = replace(_placed(run, test, calibration, known, metric=metric), is_core=run.live)
         key = (entry.asked if entry.policy is None else canonical(entry.policy), entry.operating, entry.protocol)
         if key not in seen:
             seen.add(key)
@@ -103,7 +105,29 @@ def place(
     return placed
 
 
-def _placed(run: PolicyRun, test: TestTable, calibration: CalibrationTable | None, *, metric: Metric) -> Placed:
+@dataclass(slots=True)
+class _Known:
+    """Fits, and curves by protocol, that serve every rule which chooses a threshold for the same policy; by spec."""
+
+    fits: dict[str, ExitPolicy] = field(default_factory=dict)
+    curves: dict[str, dict[str, TradeOff]] = field(default_factory=lambda: {"calibration": {}, "published": {}})
+
+    def fitted(self, policy: ExitPolicy, test: TestTable, calibration: CalibrationTable | None) -> ExitPolicy:
+        """Return the policy ready for the test split, fitted if it learns."""
+        spec = canonical(policy)
+        if spec not in self.fits:
+            self.fits[spec] = prepare(policy, test, calibration)
+        return self.fits[spec]
+
+
+def _placed(
+    run: PolicyRun,
+    test: TestTable,
+    calibration: CalibrationTable | None,
+    known: _Known,
+    *,
+    metric: Metric,
+) -> Placed:
     policy = parse_policy(run.spec)
     rule = None if run.rule is None else parse_operating(run.rule)
     protocol: Protocol = run.protocol if rule is not None else "none" if policy.knob is None else "fixed"
@@ -115,11 +139,11 @@ def _placed(run: PolicyRun, test: TestTable, calibration: CalibrationTable | Non
         policy.check(test)
         if (rule is not None and picked_on is None) or (calibration is None and policy.learns()):
             return Placed(run.spec, None, protocol, operating, "skipped", "the cell has no calibration split")
-        policy = prepare(policy, test, calibration)
+        policy = known.fitted(policy, test, calibration)
         if rule is None or picked_on is None:
             policy.require_ready()
             return Placed(run.spec, policy, protocol, operating)
-        chosen = choose_on(picked_on, policy, rule, metric, protocol=run.protocol)
+        chosen = choose_on(picked_on, policy, rule, metric, protocol=run.protocol, curves=known.curves[run.protocol])
     except (PolicyError, UserError) as error:
         return Placed(run.spec, None, protocol, operating, "skipped", str(error))
     if chosen is None:
@@ -150,15 +174,15 @@ def evaluate(
     placed = place(runs, test, calibration, metric=metric)
     ready = [p.policy for p in placed if p.policy is not None]
     outcomes = replay(ready, test)
-    judgements = iter(zip(outcomes, judge(outcomes, test, [metric]), strict=True))
     final = next(o for o in outcomes if o.policy.name == FINAL)
+    paired = against_each(outcomes, final, test, metric)
+    judgements = iter(zip(outcomes, judge(outcomes, test, [metric]), paired, strict=True))
     scored = []
     for entry in placed:
         if entry.policy is None:
             scored.append(Scored(entry))
             continue
-        outcome, judgement = next(judgements)
-        scored.append(Scored(entry, outcome, judgement, against(outcome, final, test, metric)))
+        scored.append(Scored(entry, *next(judgements)))
     curves = _curves(placed, test, metric) if with_curves else []
     macs, bmacs = (_mean_costs(test, unit) for unit in ("macs", "bmacs"))
     return Evaluation(metric, scored, curves, exit_intervals(test, metric), macs, bmacs)
@@ -171,16 +195,32 @@ def _mean_costs(test: TestTable, unit: str) -> list[float]:
 
 
 def against(outcome: Outcome, other: Outcome, test: TestTable, metric: Metric) -> Comparison:
-    """Compare two outcomes sample by sample; undecidable where one of them need not answer and the metric needs it."""
+    """Compare two outcomes sample by sample: ``against_each`` of one."""
+    return against_each([outcome], other, test, metric)[0]
+
+
+def against_each(outcomes: Sequence[Outcome], other: Outcome, test: TestTable, metric: Metric) -> list[Comparison]:
+    """Compare outcomes with another sample by sample.
+
+    Undecidable where one of the two need not answer and the metric needs it.
+    """
     seed = resamples_of(test).seed
-    if metric.abstains or not (outcome.policy.abstains or other.policy.abstains):
-        return compare(metric, outcome.predictions, other.predictions, test.labels, test.n_outputs, seed=seed)
+    can = [o for o in outcomes if metric.abstains or not (o.policy.abstains or other.policy.abstains)]
+    compared: list[Comparison] = []
+    if can:
+        predictions = np.stack([o.predictions for o in can])
+        compared = compare_each(metric, predictions, other.predictions, test.labels, test.n_outputs, seed=seed)
+    found = iter(compared)
+    return [next(found) if any(o is one for one in can) else _undecidable(o, other, test, metric) for o in outcomes]
+
+
+def _undecidable(outcome: Outcome, other: Outcome, test: TestTable, metric: Metric) -> Comparison:
     value_a, value_b = (
         UNDEFINED.value if o.policy.abstains else float(metric.value(o.predictions, test.labels, test.n_outputs))
         for o in (outcome, other)
     )
-    p_value = float("nan")
-    return Comparison(metric.name, test.n, value_a, value_b, UNDEFINED, "undefined", p_value, UNDECIDABLE, seed)
+    seed = resamples_of(test).seed
+    return Comparison(metric.name, test.n, value_a, value_b, UNDEFINED, "undefined", math.nan, UNDECIDABLE, seed)
 
 
 def exit_answers(test: TestTable) -> NDArray[np.int64] | NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
-from policies.evidence import Evidence, EvidenceTable
+from policies.evidence import Evidence, evidence_of
 from policies.parameters import knob, learned, parameter
 from policies.table import CalibrationTable, Floats
 
@@ -115,7 +115,7 @@ class Cats(ExitPolicy):
         """Confidence [L, N] of every exit and whether it is inconsistent with the last."""
         state = self.begin(calibration.n)
         confidences, answers = [], []
-        for evidence in EvidenceTable(calibration).exits():
+        for evidence in evidence_of(calibration).exits():
             state, confidence = self._confidence(state, evidence)
             confidences.append(confidence)
             answers.append(evidence.answer)

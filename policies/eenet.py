@@ -12,7 +12,7 @@ from scipy.special import expit
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.eenet_fit import assign, schedule_for
 from policies.errors import PolicyError
-from policies.evidence import Evidence, EvidenceTable
+from policies.evidence import Evidence, evidence_of
 from policies.fitting import logistic
 from policies.parameters import Threshold, learned, parameter
 from policies.sums import over_columns
@@ -57,7 +57,7 @@ class EENet(ExitPolicy):
         """Fit scores and assignment in turns, then set the thresholds."""
         cost = np.broadcast_to(calibration.cost(self.unit), (calibration.n, calibration.n_exits))
         budget = self._checked_budget(cost.mean(axis=0))
-        exits = list(EvidenceTable(calibration).exits())
+        exits = list(evidence_of(calibration).exits())
         right = np.stack([evidence.label == calibration.labels for evidence in exits])
         if right.all() or not right.any():
             raise PolicyError(

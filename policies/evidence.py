@@ -28,6 +28,8 @@ QUANTITIES = ("label", "confidence", "entropy", "margin", "logsumexp", "value")
 EXTRAS = ("probs", "logits", "features", "signals", "truth", "final")
 """Larger or rarer inputs a policy may need; ``truth`` and ``final`` are for references that peek."""
 
+SHARED_BYTES = 16 << 20
+"""Float64 logits of tables whose evidence is kept as long as they live: so much may its probabilities take."""
 _FEW_CLASSES = 8
 _CHUNK_BYTES = 512 << 10  # a chunk of float64 logits of all exits that stays in the second-level cache
 
@@ -289,6 +291,18 @@ class EvidenceTable:
         if name in ("truth", "final"):
             raise PolicyError("labels and later exits are only handed to references that declare `causal = False`")
         raise PolicyError(f"there is no evidence called '{name}'; known: {', '.join(QUANTITIES + EXTRAS)}")
+
+
+def evidence_of(table: ExitTable, wanted: frozenset[str] = frozenset(QUANTITIES)) -> EvidenceTable:
+    """Return the evidence of a table: of a small one the same for all who ask, so that it is computed once.
+
+    Args:
+        table: whose.
+        wanted: of a large one, the quantities that will be read.
+    """
+    if 8 * table.logits.size > SHARED_BYTES:
+        return EvidenceTable(table, wanted)
+    return table.once("evidence", lambda: EvidenceTable(table))
 
 
 def _summarise_table(table: ExitTable, wanted: Collection[str]) -> dict[str, NDArray[np.generic]]:

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
-from policies.evidence import Evidence, EvidenceTable
+from policies.evidence import Evidence, evidence_of
 from policies.fitting import logistic
 from policies.history import agreement_run
 from policies.parameters import Threshold, knob, learned, parameter
@@ -40,7 +40,7 @@ class ConfidenceGate(ExitPolicy):
         if calibration.n_exits == 1:  # nothing to decide
             return replace(self, weights=np.zeros(6))
         state, inputs, right = self.begin(calibration.n), [], []
-        for evidence in EvidenceTable(calibration).exits():
+        for evidence in evidence_of(calibration).exits():
             state, numbers = self._inputs(state, evidence)
             inputs.append(numbers)
             right.append(evidence.label == calibration.labels)

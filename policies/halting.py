@@ -13,7 +13,7 @@ from policies.coins import uniform
 from policies.errors import PolicyError
 from policies.evidence import Evidence, softmax
 from policies.fitting import require_two_classes
-from policies.linear_gates import Rows, features_of, fit_gates, gate
+from policies.linear_gates import Loss, Rows, features_of, fit_gates, gate
 from policies.parameters import Threshold, knob, learned, parameter
 from policies.soft_exits import exit_losses, geometric_prior, soft_exit_objective
 from policies.table import CalibrationTable, Floats
@@ -120,8 +120,9 @@ class Dact(ExitPolicy):
         rows = np.arange(calibration.n)
         truth = np.stack([softmax(calibration.logits[:, i])[rows, labels] for i in range(calibration.n_exits)])
 
-        def objective(gate_logits: Floats, rows: Rows) -> tuple[float, Floats]:
-            return mixture_loss(gate_logits, truth[:, rows], self.tau)
+        def objective(rows: Rows) -> Loss:
+            here = np.ascontiguousarray(truth[:, rows])
+            return lambda gate_logits: mixture_loss(gate_logits, here, self.tau)
 
         return replace(self, weights=fit_gates(features, objective, tied="nothing"))
 
@@ -152,8 +153,12 @@ def fit_head(name: str, calibration: CalibrationTable, *, beta: float, rate: flo
             f"{name}: all exits have the same loss on each of the {calibration.n} calibration samples, so there is "
             "nothing to learn: give samples on which the exits differ"
         )
-    prior = geometric_prior(rate, calibration.n_exits)
-    return fit_gates(features, soft_exit_objective(losses, prior=prior, beta=beta), tied="slopes")
+
+    def fit() -> Floats:
+        prior = geometric_prior(rate, calibration.n_exits)
+        return fit_gates(features, soft_exit_objective(losses, prior=prior, beta=beta), tied="slopes")
+
+    return calibration.once(("halting head", beta, rate), fit)  # palbert and ponder have the same one
 
 
 def mixture_loss(gate_logits: Floats, truth: Floats, tau: float) -> tuple[float, Floats]:
@@ -165,18 +170,23 @@ def mixture_loss(gate_logits: Floats, truth: Floats, tau: float) -> tuple[float,
         tau: price of going on.
     """
     halting = expit(gate_logits)
-    reach = np.concatenate([np.ones((1, truth.shape[1])), np.cumprod(halting, axis=0)])  # p_0 .. p_{L-1}
-    mixture = [truth[0]]
-    for p, y in zip(reach[1:], truth[1:], strict=True):
-        mixture.append(p * y + (1.0 - p) * mixture[-1])
-    final = np.maximum(mixture[-1], np.finfo(np.float64).tiny)
-    n = truth.shape[1]
-    value = -np.log(final) + tau * reach[1:].sum(axis=0)
+    reach, change, gradient = (np.empty_like(halting) for _ in range(3))  # reach: p_1 .. p_{L-1}
+    before, mixture, n = np.ones(truth.shape[1]), truth[0], truth.shape[1]
+    for h, p in zip(halting, reach, strict=True):
+        before = np.multiply(before, h, out=p)
+    kept = 1.0 - reach
+    for taken, rest, y, moved in zip(reach * truth[1:], kept, truth[1:], change, strict=True):
+        np.subtract(y, mixture, out=moved)
+        mixture = taken + rest * mixture
+    final = np.maximum(mixture, np.finfo(np.float64).tiny)
+    value = float((tau * reach.sum(axis=0) - np.log(final)).mean())
     by_mixture, by_reach = -1.0 / final, np.zeros(n)
-    gradient = np.empty_like(gate_logits)
-    for k in range(len(gate_logits), 0, -1):  # from the last exit back to the second
-        by_reach = by_reach + by_mixture * (truth[k] - mixture[k - 1]) + tau
-        by_mixture = by_mixture * (1.0 - reach[k])
-        gradient[k - 1] = by_reach * reach[k] * (1.0 - halting[k - 1])
-        by_reach = by_reach * halting[k - 1]
-    return float(value.mean()), gradient / n
+    for h, rest, moved, pull in zip(halting[::-1], kept[::-1], change[::-1], gradient[::-1], strict=True):
+        np.add(by_reach, by_mixture * moved, out=pull)  # from the last exit back to the second
+        pull += tau
+        by_mixture *= rest
+        by_reach = pull * h
+    gradient *= reach
+    gradient *= 1.0 - halting
+    gradient /= n
+    return value, gradient

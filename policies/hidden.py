@@ -12,7 +12,7 @@ from scipy.special import expit
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
 from policies.evidence import Evidence, softmax
-from policies.linear_gates import Rows, features_of, fit_gates, gate
+from policies.linear_gates import Loss, Rows, features_of, fit_gates, gate
 from policies.parameters import Threshold, knob, learned
 from policies.table import CalibrationTable, Floats
 
@@ -50,10 +50,15 @@ class Lte(ExitPolicy):
                 f"{calibration.n} calibration samples, so there is nothing to learn: give more samples, or harder ones"
             )
 
-        def squared_error(logits: Floats, rows: Rows) -> tuple[float, Floats]:
-            u = expit(logits)
-            error = u - wrong[:, rows]
-            return float(np.square(error).mean()), 2.0 * error * u * (1.0 - u) / error.size
+        def squared_error(rows: Rows) -> Loss:
+            target = np.ascontiguousarray(wrong[:, rows])
+
+            def loss(logits: Floats) -> tuple[float, Floats]:
+                u = expit(logits)
+                error = u - target
+                return float(np.square(error).mean()), error * u * (1.0 - u) * (2.0 / error.size)
+
+            return loss
 
         return replace(self, weights=fit_gates(features, squared_error, tied="everything"))
 
@@ -118,10 +123,14 @@ class CalmClassifier(ExitPolicy):
                 "either all or not at all, so there is nothing to tell apart: give more samples"
             )
 
-        def cross_entropy(logits: Floats, rows: Rows) -> tuple[float, Floats]:
-            weight, agree = weights[:, rows], agrees[:, rows]
-            value = weight * (np.logaddexp(0.0, logits) - agree * logits)
-            return float(value.mean()), weight * (expit(logits) - agree) / logits.size
+        def cross_entropy(rows: Rows) -> Loss:
+            weight, agree = (np.ascontiguousarray(of[:, rows]) for of in (weights, agrees))
+
+            def loss(logits: Floats) -> tuple[float, Floats]:
+                value = weight * (np.logaddexp(0.0, logits) - agree * logits)
+                return float(value.mean()), weight * (expit(logits) - agree) / logits.size
+
+            return loss
 
         return replace(self, weights=fit_gates(features, cross_entropy, tied="everything"))
 

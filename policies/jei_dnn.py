@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from policies.base import Answer, ExitPolicy, Score, State
-from policies.evidence import Evidence, EvidenceTable, log_softmax, summarise
+from policies.evidence import Evidence, evidence_of, log_softmax, summarise
 from policies.fitting import logistic, require_two_classes
 from policies.parameters import Threshold, learned, parameter
 from policies.table import CalibrationTable, Floats
@@ -51,7 +51,7 @@ class JeiDnn(ExitPolicy):
         require_two_classes(self.name, calibration)
         best = best_exits(calibration, self.trade_off, self.unit)
         weights = np.zeros((calibration.n_exits, N_UNCERTAINTIES + 1))
-        for evidence in EvidenceTable(calibration).exits():
+        for evidence in evidence_of(calibration).exits():
             if not evidence.is_last:
                 weights[evidence.exit_index] = _gate(_uncertainties(evidence), best <= evidence.exit_index)
         return replace(self, weights=weights)

@@ -97,9 +97,10 @@ class LeenetReleased(Leenet):
             order = rng.permutation(n)
             for start in range(0, n, self.batch_size):
                 rows = order[start : start + self.batch_size]
-                logits = np.matmul(x[:, rows], weights[:, :-1, None])[:, :, 0] + weights[:, -1:]
+                batch = x.take(rows, axis=1)
+                logits = np.matmul(batch, weights[:, :-1, None])[:, :, 0] + weights[:, -1:]
                 pull = expected_loss(logits, losses[:, rows])[1]
-                gradient = np.concatenate([np.matmul(pull[:, None], x[:, rows])[:, 0], pull.sum(1, keepdims=True)], 1)
+                gradient = np.concatenate([np.matmul(pull[:, None], batch)[:, 0], pull.sum(1, keepdims=True)], 1)
                 weights -= self.learning_rate * gradient / (np.abs(gradient) + _EPSILON)
         return replace(self, weights=np.concatenate([weights, np.zeros((1, width + 1))]))
 

@@ -13,9 +13,11 @@ from policies.errors import PolicyError
 from policies.table import CalibrationTable, Floats
 
 Rows: TypeAlias = NDArray[np.intp] | slice
-Objective: TypeAlias = Callable[[Floats, Rows], tuple[float, Floats]]
-"""Gate logits [L - 1, B] of some samples, and which rows of the table these are -> the value to minimise, a mean over
-samples, and its gradient [L - 1, B]."""
+Loss: TypeAlias = Callable[[Floats], tuple[float, Floats]]
+"""Gate logits [L - 1, B] of some samples -> the value to minimise, a mean over samples, and its gradient [L - 1, B],
+which may be overwritten by the next call."""
+Objective: TypeAlias = Callable[[Rows], Loss]
+"""Which rows of the table the samples are -> their loss, which needs to look up nothing about them at every step."""
 Tied: TypeAlias = Literal["nothing", "slopes", "everything"]
 """What the gates of all exits have in common: nothing, the slopes w (not the offset b), or everything."""
 
@@ -91,7 +93,7 @@ def fit_gates(features: NDArray[np.float16], objective: Objective, *, tied: Tied
     shape = _Shape.of(features, tied)
     if ridge is None:
         ridge = _ridge(x, objective, shape)
-    slopes, offsets = shape.split(_minimum(x, objective, shape, slice(None), ridge, _STEPS))
+    slopes, offsets = shape.split(_minimum(x, objective(slice(None)), shape, ridge, _STEPS))
     slopes = np.broadcast_to(slopes, (n_exits - 1, width)) / scale[:, 0]
     weights[:-1, :-1] = slopes
     weights[:-1, -1] = np.broadcast_to(offsets, n_exits - 1) - (slopes * centre[:, 0]).sum(axis=1)
@@ -138,8 +140,22 @@ class _Shape(NamedTuple):
 
     def logits(self, x: Floats, parameters: Floats) -> Floats:
         slopes, offsets = self.split(parameters)
-        logits: Floats = np.matmul(x, slopes[:, :, None])[:, :, 0] + offsets[:, None]
+        logits: Floats
+        if self.n_slopes == 1:
+            logits = (x.reshape(-1, self.width) @ slopes[0]).reshape(x.shape[:2])
+        else:
+            logits = np.matmul(x, slopes[:, :, None])[:, :, 0]
+        logits += offsets[:, None]
         return logits
+
+    def pulled(self, x: Floats, pull: Floats) -> Floats:
+        """Return the gradient by the parameters, given that by the logits."""
+        if self.n_slopes == 1:
+            by_slope = pull.reshape(-1) @ x.reshape(-1, self.width)
+        else:
+            by_slope = np.matmul(pull[:, None, :], x).reshape(-1)
+        by_offset = pull.sum(axis=1) if self.n_offsets > 1 else pull.sum(keepdims=True)[0]
+        return np.concatenate([by_slope, by_offset])
 
 
 def _ridge(x: Floats, objective: Objective, shape: _Shape) -> float:
@@ -151,25 +167,23 @@ def _held_out_ridge(x: Floats, objective: Objective, shape: _Shape) -> float:
     loss = np.zeros(len(RIDGES))
     for fold in range(FOLDS):
         inside, outside = rows[rows % FOLDS != fold], rows[rows % FOLDS == fold]
-        fitted_on, held_out = x[:, inside], x[:, outside]
+        fitted_on, held_out = x.take(inside, axis=1), x.take(outside, axis=1)  # contiguous, as x[:, inside] is not
+        loss_inside, loss_outside = objective(inside), objective(outside)
         for i, ridge in enumerate(RIDGES):
             # From the start each time: the optimum of a stiff ridge can be a gate that is shut for good.
-            found = _minimum(fitted_on, objective, shape, inside, ridge, _STEPS_HELD_OUT)
-            loss[i] += objective(shape.logits(held_out, found), outside)[0] * len(outside)
+            found = _minimum(fitted_on, loss_inside, shape, ridge, _STEPS_HELD_OUT)
+            loss[i] += loss_outside(shape.logits(held_out, found))[0] * len(outside)
     return RIDGES[int(loss.argmin())]
 
 
-def _minimum(x: Floats, objective: Objective, shape: _Shape, rows: Rows, ridge: float, steps: int) -> Floats:
+def _minimum(x: Floats, loss: Loss, shape: _Shape, ridge: float, steps: int) -> Floats:
+    n_penalised = shape.n_slopes * shape.width
+
     def value_and_gradient(parameters: Floats) -> tuple[float, Floats]:
-        slopes, _ = shape.split(parameters)
-        value, pull = objective(shape.logits(x, parameters), rows)
-        by_slope, by_offset = np.matmul(pull[:, None, :], x)[:, 0], pull.sum(axis=1)
-        if shape.n_slopes == 1:
-            by_slope = by_slope.sum(axis=0, keepdims=True)
-        if shape.n_offsets == 1:
-            by_offset = by_offset.sum(keepdims=True)
-        gradient = np.concatenate([(by_slope + ridge * slopes).ravel(), by_offset])
-        return value + ridge / 2 * float((slopes**2).sum()), gradient
+        value, pull = loss(shape.logits(x, parameters))
+        gradient, slopes = shape.pulled(x, pull), parameters[:n_penalised]
+        gradient[:n_penalised] += ridge * slopes
+        return value + ridge / 2 * float(np.square(slopes).sum()), gradient
 
     start = np.zeros(shape.size)
     found: Floats = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": steps}).x

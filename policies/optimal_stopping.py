@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from policies.base import Answer, ExitPolicy, Score, State
 from policies.errors import PolicyError
-from policies.evidence import Evidence, EvidenceTable, softmax, summarise
+from policies.evidence import Evidence, EvidenceTable, evidence_of, softmax, summarise
 from policies.fitting import require_two_classes
 from policies.history import cheap_numbers
 from policies.parameters import Threshold, knob, learned, parameter
@@ -56,7 +56,7 @@ class OptimalStopping(ExitPolicy):
     def learn(self, calibration: CalibrationTable) -> Self:
         """Fit the value of going on at every exit but the last."""
         check_calibration(self.name, calibration)
-        exits = EvidenceTable(calibration).exits()
+        exits = evidence_of(calibration).exits()
         return replace(self, advantage=learn_advantage(self.name, exits, calibration, self.unit))
 
     def observe(self, state: State, evidence: Evidence) -> tuple[State, Score, Answer]:

@@ -10,11 +10,12 @@ Arrays are stored exit by exit: gate logits [L - 1, N], probabilities and losses
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import expit
 
 from policies.evidence import log_softmax
-from policies.linear_gates import Objective, Rows
+from policies.linear_gates import Loss, Objective
 from policies.table import CalibrationTable, Floats
+
+_SHUT = -700.0  # gate logits below count as this: e^700 is finite, and nobody leaves
 
 
 def log_exit_probabilities(gate_logits: Floats) -> Floats:
@@ -31,23 +32,52 @@ def expected_loss(
 ) -> tuple[float, Floats]:
     """Return the mean over samples of sum_i pi_i v_i + beta KL(pi || prior), and its gradient [L - 1, N].
 
-    With u_i = v_i + beta ln(pi_i / prior_i), the derivative by a_k is (1 - g_k) pi_k u_k - g_k sum_{i>k} pi_i u_i.
-
     Args:
         gate_logits: [L - 1, N].
         losses: v [L, N], what leaving at each exit costs each sample.
         prior: [L] probabilities, needed where beta is not 0.
         beta: weight of the divergence.
     """
-    log_pi = log_exit_probabilities(gate_logits)
-    if prior is not None and beta:
-        losses = losses + beta * (log_pi - np.log(prior)[:, None])
-    weighted = np.exp(log_pi) * losses
-    later = weighted[::-1].cumsum(axis=0)[::-1][1:]  # [k]: the sum over i > k
-    leave = expit(gate_logits)
-    n = gate_logits.shape[1]
-    gradient = ((1.0 - leave) * weighted[:-1] - leave * later) / n
-    return float(weighted.sum() / n), gradient
+    return soft_exit_loss(losses, prior=prior, beta=beta)(gate_logits)
+
+
+def soft_exit_loss(losses: Floats, *, prior: Floats | None = None, beta: float = 0.0) -> Loss:
+    """Return ``expected_loss`` as a function of gate logits alone, to be called often.
+
+    With u_i = v_i + beta ln(pi_i / prior_i) and U_i what is expected of those who reach exit i, from the last back:
+    U_i = U_{i+1} + g_i (u_i - U_{i+1}). The derivative by a_k is (those who reach k) g_k (1 - g_k) (u_k - U_{k+1}).
+    """
+    losses = np.ascontiguousarray(losses)
+    n_exits, n = losses.shape
+    penalty = None if prior is None or not beta else losses - beta * np.log(prior)[:, None]
+    # Of all steps of a fit: making arrays anew at each one takes longer than filling them.
+    clipped, tail, leave, stay, gradient = np.empty((5, n_exits - 1, n))
+    reached = np.full((n_exits, n), 1.0 / n)  # as a share of all samples
+    charged = losses if penalty is None else np.empty_like(losses)
+
+    def loss(gate_logits: Floats) -> tuple[float, Floats]:
+        np.maximum(gate_logits, _SHUT, out=clipped)
+        np.exp(np.negative(clipped, out=tail), out=tail)
+        np.reciprocal(np.add(tail, 1.0, out=leave), out=leave)
+        np.multiply(tail, leave, out=stay)
+        for here, going, after in zip(reached, stay, reached[1:], strict=False):
+            np.multiply(here, going, out=after)
+        if penalty is not None:  # u_i from ln pi_i
+            log_leave = np.negative(np.log1p(tail, out=tail), out=tail)
+            charged[0] = 0.0
+            for here, log_stay, after in zip(charged, log_leave - clipped, charged[1:], strict=False):
+                np.add(here, log_stay, out=after)
+            np.add(charged[:-1], log_leave, out=charged[:-1])
+            np.add(np.multiply(charged, beta, out=charged), penalty, out=charged)
+        ahead = charged[-1].copy()
+        for here, going, change in zip(charged[-2::-1], leave[::-1], gradient[::-1], strict=True):
+            np.subtract(here, ahead, out=change)
+            ahead += going * change
+        np.multiply(np.multiply(leave, stay, out=leave), reached[:-1], out=leave)
+        np.multiply(gradient, leave, out=gradient)
+        return float(ahead.sum() / n), gradient
+
+    return loss
 
 
 def expected(gate_logits: Floats, values: Floats) -> Floats:
@@ -58,11 +88,7 @@ def expected(gate_logits: Floats, values: Floats) -> Floats:
 
 def soft_exit_objective(losses: Floats, *, prior: Floats | None = None, beta: float = 0.0) -> Objective:
     """Return ``expected_loss`` as an objective of gates, for losses [L, N] of all samples."""
-
-    def objective(gate_logits: Floats, rows: Rows) -> tuple[float, Floats]:
-        return expected_loss(gate_logits, losses[:, rows], prior=prior, beta=beta)
-
-    return objective
+    return lambda rows: soft_exit_loss(losses[:, rows], prior=prior, beta=beta)
 
 
 def _by_sample(values: Floats, gate_logits: Floats) -> Floats:

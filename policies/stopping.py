@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.spline_ridge import TERMS, Basis, Terms, ridge, row_by_row
+from policies.spline_ridge import TERMS, Basis, Design, Terms, n_functions, row_by_row
 from policies.table import Floats
 
 N_FOLDS = 5
@@ -85,26 +85,27 @@ def fit_advantage(numbers: Floats, loss: Floats, cost: Floats) -> Advantage:
     """
     n_exits, n, n_numbers = len(loss), loss.shape[1], numbers.shape[2]
     prices = price_grid(cost)
-    flat = numbers.reshape(-1, n_numbers)
-    fold = np.tile(np.random.default_rng(0).permutation(n) % N_FOLDS, n_exits - 1)
+    fold = np.random.default_rng(0).permutation(n) % N_FOLDS
+    by_fold = np.argsort(fold, kind="stable")  # samples of a fold lie side by side
+    loss, cost = loss[:, by_fold], cost[:, by_fold]
+    ends = np.cumsum(np.bincount(fold)).tolist()
+    folds = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+    widest, functions = Basis.fitted(numbers[:, by_fold].reshape(-1, n_numbers), "products")
+    design = Design(functions.T.reshape(-1, n_exits - 1, n).swapaxes(0, 1), _depth(n_exits), folds)
     stop = static_stops(loss, cost, prices)
     candidates: tuple[Terms, ...] = ("plain",)
     for round_ in range(N_ROUNDS):
-        saved, further = (x.reshape(-1, len(prices)) for x in realised(loss, cost, stop))
-        found = []
-        for terms in candidates:
-            basis = Basis.of(flat, terms)
-            columns = _columns(basis(flat), n_exits)
-            found.append((ridge(columns, saved, fold, free=n_exits - 1), columns, basis))
-        gain, columns, basis = min(found, key=lambda fit: fit[0].error)
-        price_of_it = ridge(columns, further, fold, free=n_exits - 1)
-        index = break_even(gain.out_of_fold - prices * price_of_it.out_of_fold, prices)
-        stop = index.reshape(n_exits - 1, n, 1) <= prices
-        candidates = TERMS if round_ == 0 else (basis.terms,)
+        saved, further = realised(loss, cost, stop)
+        fits = {terms: design.fit(saved, n_functions(terms, n_numbers)) for terms in candidates}
+        terms = min(candidates, key=lambda tried: fits[tried].error)
+        gain, m = fits[terms], n_functions(terms, n_numbers)
+        price_of_it = design.fit(further, m)
+        worth = gain.out_of_fold - prices * price_of_it.out_of_fold
+        stop = break_even(worth.reshape(-1, len(prices)), prices).reshape(n_exits - 1, n, 1) <= prices
+        candidates = TERMS if round_ == 0 else (terms,)
     weights = gain.weights - prices * price_of_it.weights
-    m = len(basis.centre)
     slopes = weights[:m] + _depth(n_exits)[:, None, None] * weights[m : 2 * m]
-    return Advantage(prices, basis, slopes, weights[2 * m :])
+    return Advantage(prices, widest.narrowed(terms), slopes, weights[2 * m :])
 
 
 def price_grid(cost: Floats) -> Floats:
@@ -135,13 +136,6 @@ def realised(loss: Floats, cost: Floats, stop: NDArray[np.bool_]) -> tuple[Float
         later_loss = np.where(stop[i], here_loss, later_loss)
         later_cost = np.where(stop[i], here_cost, later_cost)
     return saved, further
-
-
-def _columns(functions: Floats, n_exits: int) -> Floats:
-    """Columns of the regression: the functions, the same times depth, and an offset for every exit."""
-    n = len(functions) // (n_exits - 1)
-    depth = np.repeat(_depth(n_exits), n)[:, None]
-    return np.concatenate([functions, depth * functions, np.repeat(np.eye(n_exits - 1), n, axis=0)], axis=1)
 
 
 def _depth(n_exits: int) -> Floats:

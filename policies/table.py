@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from policies.errors import PolicyError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Made = TypeVar("Made")
 Order = Literal["prefix", "cascade", "route", "points"]
 ORDERS: tuple[Order, ...] = ("prefix", "cascade", "route", "points")
 
@@ -51,6 +52,7 @@ class ExitTable:
     order: Order = "prefix"
     group_ids: Ints | None = None
     meta: Mapping[str, str] = field(default_factory=dict)
+    _made: dict[Hashable, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         logits = _checked_logits(self.logits)
@@ -67,7 +69,8 @@ class ExitTable:
         values = (
             logits, labels, ids, features, signals, costs, self.order, groups, dict(self.meta),
         )  # fmt: skip
-        for spec, value in zip(fields(self), values, strict=True):
+        given = [spec for spec in fields(self) if spec.init]
+        for spec, value in zip(given, values, strict=True):
             object.__setattr__(self, spec.name, _read_only(value))
 
     @property
@@ -89,6 +92,18 @@ class ExitTable:
     def task(self) -> Literal["classification", "regression"]:
         """What the labels are: ``regression`` exactly when C = 1."""
         return "regression" if self.n_outputs == 1 else "classification"
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what ``make`` gives, made the first time that the key is asked for; it lives as long as the table.
+
+        Args:
+            key: of what is made; whoever asks for the same key makes the same of it, and changes nothing in it.
+            make: a function of the table alone.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
 
     def cost(self, unit: str) -> Floats:
         """What leaving at each exit costs in ``unit``, as [1, L] or [N, L] so that it broadcasts over samples.

@@ -39,7 +39,7 @@ class Ztw(ExitPolicy):
         """Fit the weights of every exit's ensemble."""
         require_two_classes(self.name, calibration)
         n_exits = calibration.n_exits
-        log_probs = np.stack([log_softmax(calibration.logits[:, i]) for i in range(n_exits)])
+        log_probs = np.stack([log_softmax(calibration.logits[:, i]).T for i in range(n_exits)])
         labels = calibration.labels.astype(np.int64)
         weights, biases = np.zeros((n_exits, n_exits)), np.zeros((n_exits, calibration.n_outputs))
         for i in range(n_exits):
@@ -61,19 +61,27 @@ class Ztw(ExitPolicy):
 def fit_ensemble(log_probs: Floats, labels: Ints) -> tuple[Floats, Floats]:
     """Return weights [J] >= 0 and biases [C] of the geometric ensemble of J exits that best predicts the labels.
 
-    Shapes: log_probs [J, N, C]; labels [N].
+    Shapes: log_probs [J, C, N], class by class so that sums over classes run along whole rows; labels [N].
     """
-    n_members, n, n_classes = log_probs.shape
-    rows = np.arange(n)
+    n_members, n_classes, n = log_probs.shape
+    members = np.ascontiguousarray(log_probs).reshape(n_members, n_classes * n)
+    right = labels * n + np.arange(n)  # where the labels are in an array [C, N]
+    joint = np.empty((n_classes, n))
+    flat = joint.reshape(-1)
 
     def loss_and_gradient(parameters: Floats) -> tuple[float, Floats]:
         weights, biases = parameters[:n_members], parameters[n_members:]
-        log_q = log_softmax(np.tensordot(weights / n_members, log_probs, 1) + biases)
-        error = np.exp(log_q)
-        error[rows, labels] -= 1.0
-        error /= n
-        gradient = np.tensordot(log_probs, error, 2) / n_members
-        return -float(log_q[rows, labels].mean()), np.append(gradient, error.sum(axis=0))
+        np.matmul(weights / n_members, members, out=flat)
+        np.add(joint, biases[:, None], out=joint)
+        np.subtract(joint, joint.max(axis=0), out=joint)
+        chosen = flat[right]
+        np.exp(joint, out=joint)
+        total = joint.sum(axis=0)
+        np.divide(joint, total, out=joint)
+        flat[right] -= 1.0
+        gradient = np.concatenate([members @ flat / n_members, joint.sum(axis=1)])
+        gradient /= n
+        return float((np.log(total) - chosen).mean()), gradient
 
     start = np.append(np.ones(n_members), np.zeros(n_classes))
     bounds = [(0.0, None)] * n_members + [(None, None)] * n_classes

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Literal
 
 from harness.errors import UserError, unknown_name
-from harness.replay.curve import with_free_knob
+from harness.replay.curve import TradeOff, trade_off, with_free_knob
 from harness.replay.metrics import Metric
 from harness.replay.operating_beem import BeemErrorRate
-from harness.replay.operating_points import Budget, MatchFinal, Published
+from harness.replay.operating_points import Budget, CurveRule, MatchFinal, Published
 from harness.replay.operating_quantiles import ExitQuantiles
 from harness.replay.operating_risk import RiskControl
 from harness.replay.operating_rule import OperatingRule
 from policies.base import ExitPolicy
 from policies.errors import PolicyError
-from policies.spec import split_spec
+from policies.spec import canonical, split_spec
 from policies.table import CalibrationTable, ExitTable
 
 __all__ = [
@@ -70,7 +70,13 @@ def require_protocol(rule: OperatingRule, protocol: Protocol) -> None:
 
 
 def choose_on(
-    table: ExitTable, policy: ExitPolicy, rule: OperatingRule, metric: Metric, *, protocol: Protocol = "calibration"
+    table: ExitTable,
+    policy: ExitPolicy,
+    rule: OperatingRule,
+    metric: Metric,
+    *,
+    protocol: Protocol = "calibration",
+    curves: MutableMapping[str, TradeOff] | None = None,
 ) -> ExitPolicy | None:
     """Return the (fitted) policy at the operating point that ``rule`` picks on a table; None if none is valid.
 
@@ -80,6 +86,8 @@ def choose_on(
         rule: how.
         metric: by which the rule judges, where it does.
         protocol: ``published`` says aloud that thresholds are picked where they are reported.
+        curves: of policies on this table by this metric, by spec without threshold; one that is missing is added. A
+            spec stands for one fit.
 
     Raises:
         UserError: the table is not a CalibrationTable, or the rule picks on what is reported, without that flag; or a
@@ -92,4 +100,10 @@ def choose_on(
             f"an operating point is chosen on a CalibrationTable, not on a {type(table).__name__}: "
             "give a calibration table, or ask for protocol=published"
         )
-    return rule.choose(with_free_knob(policy), table, metric)
+    free = with_free_knob(policy)
+    if curves is None or not isinstance(rule, CurveRule):
+        return rule.choose(free, table, metric)
+    spec = canonical(free)
+    if spec not in curves:
+        curves[spec] = trade_off(free, table, metric)
+    return rule.choose_from(curves[spec], table, metric)

@@ -27,7 +27,10 @@ class CurveRule(OperatingRule):
 
     def choose(self, policy: ExitPolicy, table: ExitTable, metric: Metric) -> ExitPolicy | None:
         """Pick on the exact curve."""
-        curve = trade_off(policy, table, metric)
+        return self.choose_from(trade_off(policy, table, metric), table, metric)
+
+    def choose_from(self, curve: TradeOff, table: ExitTable, metric: Metric) -> ExitPolicy | None:
+        """Return what ``choose`` does, given the exact curve of the policy on that table by that metric."""
         point = self.pick(curve, table, metric)
         return None if point is None else curve.policy_at(point)
 

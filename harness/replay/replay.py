@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.replay.readiness import with_free_knob
 from policies.base import ExitPolicy
-from policies.evidence import QUANTITIES, EvidenceTable
+from policies.evidence import QUANTITIES, EvidenceTable, evidence_of
 from policies.spec import canonical
 from policies.table import CalibrationTable, ExitTable, Floats, Ints
 from policies.walk import Decisions, Trace, decide, exits_of, trace
@@ -83,7 +83,7 @@ def chunks(table: ExitTable, needs: frozenset[str] = frozenset(QUANTITIES)) -> I
     size = 8 * (table.n_exits * 7 + table.n_outputs * table.n_exits)
     step = max(1024, _CHUNK_BYTES // size)
     if step >= table.n:
-        yield EvidenceTable(table, needs)
+        yield evidence_of(table, needs)
         return
     for start in range(0, table.n, step):
         yield EvidenceTable(table.rows(slice(start, start + step)), needs)
@@ -129,7 +129,7 @@ def replay(policies: Sequence[ExitPolicy], table: ExitTable) -> list[Outcome]:
     outcomes = []
     for policy in policies:
         # A stream is one piece: an online policy learns from all samples before.
-        decided = decide(policy, EvidenceTable(table, policy.needs)) if policy.online else next(walked)
+        decided = decide(policy, evidence_of(table, policy.needs)) if policy.online else next(walked)
         exit_index, predictions, fell_through, score = decided
         outcome = build(
             policy=policy, exits=exit_index + 1, predictions=predictions, fell_through=fell_through, score=score

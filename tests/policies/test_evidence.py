@@ -3,7 +3,7 @@ import pytest
 from scipy import special, stats
 
 from policies.errors import PolicyError
-from policies.evidence import Evidence, EvidenceTable, softmax, summarise
+from policies.evidence import SHARED_BYTES, Evidence, EvidenceTable, evidence_of, softmax, summarise
 from policies.table import TestTable
 
 
@@ -85,3 +85,13 @@ def test_what_the_table_lacks_is_a_sentence(name, sentence):
         getattr(evidence.at(0), name)
     with pytest.raises(PolicyError, match="it has no signals"):
         evidence.at(0).signal("gate")
+
+
+def test_all_who_ask_for_the_evidence_of_a_small_table_share_it():
+    small = TestTable(np.zeros((3, 2, 2), np.float32), np.zeros(3, np.int64))
+    assert evidence_of(small) is evidence_of(small, frozenset({"label"}))
+    assert evidence_of(small.rows(slice(2))) is not evidence_of(small)
+    large = TestTable(np.zeros((SHARED_BYTES // 64 + 1, 2, 4), np.float32), np.zeros(SHARED_BYTES // 64 + 1, np.int64))
+    one = evidence_of(large, frozenset({"label"}))
+    assert one is not evidence_of(large, frozenset({"label"}))
+    assert one.wanted == {"label"}

@@ -180,3 +180,11 @@ def test_a_price_makes_dact_stop_where_it_may():
     assert decisions.exit_index.mean() < 2.2
     slower = decide(parse_policy("dact(tau=0.0001)").fit(calibration), EvidenceTable(test))
     assert slower.exit_index.mean() > decisions.exit_index.mean()
+
+
+def test_two_rules_of_one_head_fit_it_once():
+    table, _ = planted(CalibrationTable, n=200)
+    one, other = (parse_policy(spec).fit(table) for spec in ("palbert(beta=0.2)", "ponder(beta=0.2)"))
+    assert one.weights is other.weights
+    assert not np.array_equal(one.weights, parse_policy("palbert(beta=0.3)").fit(table).weights)
+    assert np.array_equal(one.weights, parse_policy("palbert(beta=0.2)").fit(table.rows(slice(None))).weights)

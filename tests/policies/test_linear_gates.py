@@ -10,9 +10,9 @@ from policies.table import CalibrationTable
 def cross_entropy(targets):
     """The mean of -ln P(target), with its gradient; targets [K, N]."""
 
-    def objective(logits, rows):
+    def objective(rows):
         here = targets[:, rows]
-        return float((np.logaddexp(0, logits) - here * logits).mean()), (expit(logits) - here) / logits.size
+        return lambda a: (float((np.logaddexp(0, a) - here * a).mean()), (expit(a) - here) / a.size)
 
     return objective
 
@@ -95,7 +95,7 @@ def test_the_ridge_is_the_one_that_does_best_on_samples_held_out():
     def loss(**ridge):
         weights = fit_gates(features[:150], cross_entropy(targets[:, :150]), tied="nothing", **ridge)
         logits = np.stack([gate(fresh_features[:, i], weights[i]) for i in range(2)])
-        return cross_entropy(fresh_targets)(logits, slice(None))[0]
+        return cross_entropy(fresh_targets)(slice(None))(logits)[0]
 
     of_each = [loss(ridge=ridge) for ridge in RIDGES]
     assert of_each[-1] > 2 * min(of_each)

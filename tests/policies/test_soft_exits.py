@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from policies.soft_exits import exit_losses, expected, expected_loss, geometric_prior, log_exit_probabilities
+from policies.soft_exits import (
+    exit_losses,
+    expected,
+    expected_loss,
+    geometric_prior,
+    log_exit_probabilities,
+    soft_exit_loss,
+)  # fmt: skip
 from policies.table import CalibrationTable
 
 
@@ -88,3 +95,25 @@ def test_what_is_expected_under_soft_exits():
     # g = (1/2, 1/5) as above: 1 * .5 + 2 * .1 + 3 * .4
     assert expected(np.array([[0.0], [np.log(0.25)]]), np.array([1.0, 2, 3])).tolist() == pytest.approx([1.9])
     assert expected(np.zeros((0, 4)), np.array([7.0])).tolist() == [7.0] * 4
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_a_loss_that_is_called_often_forgets_what_it_was_called_with(beta):
+    losses, prior = case(3)[1], geometric_prior(0.2, 5)
+    loss = soft_exit_loss(losses, prior=prior, beta=beta)
+    for seed in (4, 5, 4):
+        logits = case(seed)[0]
+        value, gradient = loss(logits)
+        fresh_value, fresh_gradient = expected_loss(logits, losses, prior=prior, beta=beta)
+        assert value == fresh_value
+        assert np.array_equal(gradient, fresh_gradient)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_saturated_gates_have_a_loss_and_no_slope(beta):
+    # Nobody leaves at exit 1, everybody at exit 2; ln pi of exit 3 is far below that of the smallest float.
+    logits = np.array([[-1e4], [1e4], [3.0]])
+    losses = np.array([[5.0], [2.0], [7.0], [1.0]])
+    value, gradient = expected_loss(logits, losses, prior=np.full(4, 0.25), beta=beta)
+    assert value == pytest.approx(2.0 + beta * np.log(4))
+    assert np.abs(gradient).max() < 1e-12

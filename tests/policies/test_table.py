@@ -85,3 +85,17 @@ def test_what_leaving_at_an_exit_costs_under_every_order(order, macs, layers):
     each = ExitTable(LOGITS, LABELS, costs={"macs": np.array([[2.0, 5.0], [1.0, 1.0], [0.0, 3.0]])}, order=order)
     last = [7, 2, 3] if order == "cascade" else [5, 1, 3]
     assert each.cost("macs")[:, 1].tolist() == last
+
+
+def test_what_is_made_of_a_table_once_belongs_to_it_alone():
+    table, made = ExitTable(LOGITS, LABELS), []
+
+    def make():
+        made.append(len(made))
+        return made
+
+    assert table.once("a", make) is table.once("a", make)
+    assert made == [0]
+    table.once(("a", 1), make)
+    table.rows(slice(None)).once("a", make)
+    assert made == [0, 1, 2]

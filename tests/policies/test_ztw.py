@@ -38,7 +38,7 @@ def test_a_planted_ensemble_is_found():
     weights, biases = np.array([1.5, 0.0, 3.0]), np.array([0.5, -0.2, -0.3])
     q = softmax(np.tensordot(weights / 3, log_probs, 1) + biases, axis=1)
     labels = (q.cumsum(axis=1) > rng.random((40_000, 1))).argmax(axis=1)
-    found_weights, found_biases = fit_ensemble(log_probs, labels)
+    found_weights, found_biases = fit_ensemble(log_probs.transpose(0, 2, 1), labels)
     assert found_weights == pytest.approx(weights, abs=0.06)
     assert found_biases - found_biases.mean() == pytest.approx(biases, abs=0.04)
 

@@ -6,6 +6,8 @@ import pytest
 
 from harness.cells.suites import load_suite, suite_names
 from harness.errors import UserError
+from harness.replay import operating
+from harness.replay.curve import TradeOff
 from harness.replay.metrics import find_metric
 from harness.replay.operating import OPERATING, MatchFinal, choose_on, parse_operating
 from harness.replay.replay import replay
@@ -100,3 +102,17 @@ def test_a_policy_without_threshold_has_nothing_to_choose(calibration_table: Cal
     rule = parse_operating(name + needed.get(name, ""))
     with pytest.raises((UserError, PolicyError), match="no threshold"):
         choose_on(calibration_table, parse_policy("final"), rule, ACCURACY, protocol="published")
+
+
+def test_rules_share_the_curve_of_a_policy(
+    calibration_table: CalibrationTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curves: dict[str, TradeOff] = {}
+    for text in ("match_final", "budget(share=0.5)", "exit_quantiles(q=1)"):
+        for spec in ("max_prob(threshold=0.3)", "entropy"):
+            policy, rule = parse_policy(spec), parse_operating(text)
+            chosen = choose_on(calibration_table, policy, rule, ACCURACY, curves=curves)
+            assert chosen == choose_on(calibration_table, policy, rule, ACCURACY)
+    assert sorted(curves) == ["entropy", "max_prob"]
+    monkeypatch.setattr(operating, "trade_off", None)  # is not asked again
+    assert choose_on(calibration_table, parse_policy("max_prob"), MatchFinal(), ACCURACY, curves=curves) is not None
