@@ -117,10 +117,10 @@ def _of_training(found: Compared) -> float:
     known = [(sd, n) for sd, n in found.spread.values() if n > 1 and not math.isnan(sd)]
     if found.n_seeds > 1 or not known:
         return math.nan
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     sd, n = max(known)
-    return float(t.ppf(0.975, n - 1) * math.sqrt(2) * sd)
+    return float(stdtrit(n - 1, 0.975) * math.sqrt(2) * sd)
 
 
 def _row(claim: str, network: str, dataset: str, metric: str, recipe: str, effect: Effect) -> Row:

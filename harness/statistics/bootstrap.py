@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,11 @@ from harness.replay.metrics import Floats, Metric, Numbers
 # Entries of one chunk of weights: 8 MB of float64, which stays in cache while it is filled and multiplied.
 _CHUNK_ENTRIES = 1 << 20
 _KEPT_ENTRIES = 1 << 27  # counts that are kept, one byte each; all resamples of 10,000 units are fewer
+_KEPT_FLOATS = 1 << 25  # counts that are kept ready for products, 128 MB; all resamples of 3,000 samples are fewer
 MOST_UNITS = 10_000
 # Whole numbers below this are exact in float32, sums and products included.
 _EXACT_FLOAT32 = 1 << 24
+Counts: TypeAlias = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int64]
 
 
 def seed_of(*components: str | int) -> int:
@@ -89,7 +92,7 @@ class Resamples:
             drawn = counts.astype(np.float64)
             yield drawn if unit is None else drawn[:, unit]
 
-    def _draws(self, width: int) -> Iterator[NDArray[np.uint8] | NDArray[np.int64]]:
+    def _draws(self, width: int) -> Iterator[Counts]:
         """Yield chunks ``[r, units]`` of how often each unit is drawn; integers only, so the same on any machine.
 
         The chunks have as many rows as keep an array of ``[r, width]`` small.
@@ -105,7 +108,8 @@ class Resamples:
     def sums(self, statistics: Floats) -> Floats:
         """Return additive statistics of every resample, ``[R, ..., K]`` for per-sample statistics ``[..., n, K]``.
 
-        A whole number that is the same over all leading axes (a count) is summed once.
+        A whole number that is the same over all leading axes (a count) is summed once. In memory the resamples of one
+        statistic lie side by side, as whatever is computed of them reads them.
 
         Raises:
             UserError: The statistics are of another number of samples.
@@ -121,22 +125,22 @@ class Resamples:
         whole = np.array_equal(flat, np.rint(flat)) and self.n * np.abs(flat).max(initial=0.0) < _EXACT_FLOAT32
         same = np.array([bool((flat[:, :, k] == flat[:1, :, k]).all()) for k in range(width)], bool)
         if whole and len(flat) > 1 and same.any():
-            sums = np.empty((self.count, len(flat), width))
-            sums[:, :, same] = self.sums(flat[0][:, same])[:, None]
-            sums[:, :, ~same] = self.sums(flat[:, :, ~same])
-            return sums.reshape(self.count, *lead, width)
+            sums = np.empty((len(flat), width, self.count))
+            sums[:, same] = self.sums(flat[0][:, same]).T
+            sums[:, ~same] = np.moveaxis(self.sums(flat[:, :, ~same]), 0, -1)
+            return np.moveaxis(sums.reshape(*lead, width, self.count), -1, 0)
         # Samples first, once, so that each chunk is one plain matrix product.
         columns = np.ascontiguousarray(np.moveaxis(flat, -2, 0)).reshape(self.n, len(flat) * width)
         if unit is not None:
             columns = sums_of_units(columns, unit)
         if whole:
             columns = columns.astype(np.float32)  # counts: exact, and twice as fast
-        sums = np.empty((self.count, columns.shape[1]))
+        sums = np.empty((columns.shape[1], self.count))
         start = 0
         for weights in self._draws(len(columns)):
-            sums[start : start + len(weights)] = weights.astype(columns.dtype) @ columns
+            sums[:, start : start + len(weights)] = columns.T @ weights.astype(columns.dtype, copy=False).T
             start += len(weights)
-        return sums.reshape(self.count, *lead, width)
+        return np.moveaxis(sums.reshape(*lead, width, self.count), -1, 0)
 
     def metric(self, metric: Metric, predictions: Numbers, labels: Numbers, n_classes: int = 1) -> Floats:
         """Return the metric of every resample, ``[R, ...]`` for predictions ``[..., n]``; NaN where undefined.
@@ -166,13 +170,15 @@ def _drawn(units: int, seed: int, count: int, rows: int) -> Iterator[NDArray[np.
         yield np.bincount(drawn.ravel(), minlength=r * units).reshape(r, units)
 
 
-@lru_cache(maxsize=1)
-def _kept(units: int, seed: int, count: int) -> NDArray[np.uint8] | None:
+@lru_cache(maxsize=2)  # of a cell there are those of its numbers and those of its paired comparisons
+def _kept(units: int, seed: int, count: int) -> NDArray[np.float32] | NDArray[np.uint8] | None:
     """Draw all resamples once for everything that is asked of a cell; None if a count does not fit in a byte."""
-    kept = np.empty((count, units), np.uint8)
+    ready = count * units <= _KEPT_FLOATS
+    shape = (count, units)
+    kept: NDArray[np.float32] | NDArray[np.uint8] = np.empty(shape, np.float32) if ready else np.empty(shape, np.uint8)
     start = 0
     for drawn in _drawn(units, seed, count, max(1, _CHUNK_ENTRIES // max(units, 1))):
-        if drawn.max(initial=0) > np.iinfo(np.uint8).max:
+        if not ready and drawn.max(initial=0) > np.iinfo(np.uint8).max:
             return None
         kept[start : start + len(drawn)] = drawn
         start += len(drawn)

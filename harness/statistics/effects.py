@@ -6,6 +6,7 @@ of effects are paired; the draws go on to pooling (``seeds``) and to verdicts on
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -132,35 +133,41 @@ def minimum_detectable_effect(n: int, discordance: float, *, alpha: float = 0.05
     """
     if n < 0 or not 0.0 <= discordance <= 1.0:
         raise UserError(f"a discordance of {discordance} among {n} samples is not possible: use a share from 0 to 1")
-    counts = np.arange(n + 1)
-    critical = _critical(counts, alpha)
-    if _mcnemar_power(counts, critical, 1.0, 1.0) < power:
+    critical = _critical(n, alpha)
+    if _mcnemar_power(critical, 1.0, 1.0) < power:
         return float("nan")
     low, high = 0.0, 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        enough = _mcnemar_power(counts, critical, middle, max(discordance, middle)) >= power
+        enough = _mcnemar_power(critical, middle, max(discordance, middle)) >= power
         low, high = (low, middle) if enough else (middle, high)
     return high
 
 
-def _critical(discordant: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
-    """Return, for m discordant samples, the largest k with 2 P(X <= k) <= alpha; -1 where there is none."""
-    from scipy.stats import binom
+@lru_cache(maxsize=64)  # cells of one data set ask the same
+def _critical(n: int, alpha: float) -> NDArray[np.int64]:
+    """Return, for m = 0..n discordant samples, the largest k with 2 P(X <= k) <= alpha; -1 where there is none."""
+    from scipy.special import bdtr, bdtrik
 
-    k = binom.ppf(alpha / 2.0, discordant, 0.5).astype(np.int64)
-    too_likely = 2.0 * binom.cdf(k, discordant, 0.5) > alpha
-    critical: NDArray[np.int64] = k - too_likely
-    return np.where(discordant == 0, -1, critical)
+    m = np.arange(1, n + 1)
+    critical = np.floor(bdtrik(alpha / 2.0, m, 0.5)).clip(-1) + 1.0  # an inverse is right but for rounding
+    for _ in range(2):
+        critical -= 2.0 * np.where(critical >= 0, bdtr(critical.clip(0), m, 0.5), 0.0) > alpha
+    found: NDArray[np.int64] = np.concatenate([[-1], critical]).astype(np.int64)
+    found.setflags(write=False)
+    return found
 
 
-def _mcnemar_power(counts: NDArray[np.int64], critical: NDArray[np.int64], delta: float, discordance: float) -> float:
-    from scipy.stats import binom
+def _mcnemar_power(critical: NDArray[np.int64], delta: float, discordance: float) -> float:
+    from scipy.special import bdtr, gammaln, xlog1py, xlogy
 
-    n = int(counts[-1])
-    share = binom.pmf(counts, n, discordance)
+    n = len(critical) - 1
+    counts = np.arange(n + 1)
+    ways = gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)
+    share = np.exp(ways + xlogy(counts, discordance) + xlog1py(n - counts, -discordance))
     likely = share > _ROUNDING
     m, k = counts[likely], critical[likely]
     better = 0.5 * (1.0 + (delta / discordance if discordance > 0 else 0.0))
-    shown = np.where(k >= 0, binom.cdf(k, m, 1.0 - better) + binom.cdf(k, m, better), 0.0)
+    known = np.maximum(k, 0)
+    shown = np.where(k >= 0, bdtr(known, m, 1.0 - better) + bdtr(known, m, better), 0.0)
     return float(share[likely] @ shown)

@@ -311,11 +311,7 @@ def compare(
     seed: int,
     count: int = 10_000,
 ) -> Comparison:
-    """Return the whole paired comparison of A and B on one metric, at the 95 % level.
-
-    Accuracy: McNemar's exact test and the adjusted Wald interval. Every other metric: sign-flip test and paired
-    bootstrap. The mark uses the p-value of this one comparison; correct families with ``holm`` and ask ``verdict``
-    again.
+    """Return the whole paired comparison of A and B on one metric, at the 95 % level: ``compare_each`` of one.
 
     Args:
         metric: Any metric.
@@ -329,14 +325,53 @@ def compare(
     Raises:
         UserError: Lengths differ or a class is out of range.
     """
-    a, b, labels = np.asarray(predictions_a), np.asarray(predictions_b), np.asarray(labels)
-    value_a, value_b = (float(metric.value(x, labels, n_classes)) for x in (a, b))
+    every = np.asarray(predictions_a)[None]
+    return compare_each(metric, every, predictions_b, labels, n_classes, seed=seed, count=count)[0]
+
+
+def compare_each(
+    metric: Metric,
+    predictions_a: Numbers,
+    predictions_b: Numbers,
+    labels: Numbers,
+    n_classes: int,
+    *,
+    seed: int,
+    count: int = 10_000,
+) -> list[Comparison]:
+    """Return the paired comparisons of several A with one B, all under the same resamples.
+
+    Accuracy: McNemar's exact test and the adjusted Wald interval. Every other metric: sign-flip test and paired
+    bootstrap. The mark uses the p-value of each comparison by itself; correct families with ``holm`` and ask
+    ``verdict`` again.
+
+    Args:
+        metric: Any metric.
+        predictions_a: ``[G, n]``.
+        predictions_b: ``[n]``, same order of samples.
+        labels: ``[n]``.
+        n_classes: C of the table; 1 for regression.
+        seed: Seed of bootstrap and swaps; returned with the result.
+        count: Number of resamples and of swaps.
+
+    Raises:
+        UserError: Lengths differ or a class is out of range.
+    """
+    every, b, labels = np.asarray(predictions_a), np.asarray(predictions_b), np.asarray(labels)
+    values_a = np.asarray(metric.value(every, labels, n_classes))
+    value_b = float(metric.value(b, labels, n_classes))
     if metric.name == "accuracy":
-        difference = accuracy_difference(a == labels, b == labels).at()
-        test, p_value = "mcnemar", mcnemar(a == labels, b == labels).p_value
+        differences = accuracy_difference(every == labels, b == labels)
+        test, p_values = "mcnemar", [mcnemar(a == labels, b == labels).p_value for a in every]
     else:
         resamples = Resamples(labels.size, seed_of("paired", seed), count)
-        difference = bootstrap_difference(metric, a, b, labels, n_classes, resamples).at()
-        test, p_value = "sign-flip", sign_flip_test(metric, a, b, labels, n_classes, seed=seed, count=count)
-    mark = verdict(difference, p_value, higher_is_better=metric.higher_is_better)
-    return Comparison(metric.name, labels.size, value_a, value_b, difference, test, p_value, mark, seed)
+        differences = bootstrap_difference(metric, every, b, labels, n_classes, resamples)
+        test = "sign-flip"
+        p_values = [sign_flip_test(metric, a, b, labels, n_classes, seed=seed, count=count) for a in every]
+    found = []
+    for i, (value_a, p_value) in enumerate(zip(values_a, p_values, strict=True)):
+        mark = verdict(differences.at(i), p_value, higher_is_better=metric.higher_is_better)
+        found.append(
+            Comparison(metric.name, labels.size, float(value_a), value_b, differences.at(i), test, p_value, mark, seed)
+        )
+    return found

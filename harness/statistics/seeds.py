@@ -40,7 +40,7 @@ def over_seeds(effects: Sequence[Effect], *, seed: int) -> Effect:
     n_seeds = len(values)
     if n_seeds == 1:
         return effects[0]
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     mean = float(values.mean())
     deviations = draws - values[:, None]
@@ -50,7 +50,7 @@ def over_seeds(effects: Sequence[Effect], *, seed: int) -> Effect:
     noise = float(defined.mean()) / (n_seeds - 1) if len(defined) else 0.0
     spread = float(values.var(ddof=1))
     kept = np.sqrt(max(0.0, 1.0 - noise / spread)) if spread > 0 else 0.0
-    factor = float(t.ppf(0.975, n_seeds - 1)) / normal_quantile(0.95)
+    factor = float(stdtrit(n_seeds - 1, 0.975)) / normal_quantile(0.95)
     drawn = values[rng("seeds", seed).integers(0, n_seeds, size=(draws.shape[1], n_seeds - 1))].mean(axis=1)
     return Effect(mean, mean + shared + factor * kept * (drawn - mean))
 

@@ -84,10 +84,10 @@ def test_thinning_moves_no_value_and_hardly_a_bound() -> None:
     static = static_line(answers(table), table, ACCURACY, resamples)
     steps = [steps_of(parse_policy(spec), table, ACCURACY) for spec in ("max_prob", "pabee", "beem_c")]
     for thin, full in zip(lines(steps, resamples), lines(steps, resamples, most=10**6), strict=True):
-        for area in (mean_gain, hypervolume):
+        for area, near in ((mean_gain, 5e-4), (hypervolume, 2e-3)):
             a, b = area(thin, static).interval(), area(full, static).interval()
             assert a.value == pytest.approx(b.value, abs=1e-12)
-            assert a == pytest.approx(b, abs=1e-3)
+            assert a == pytest.approx(b, abs=near)
 
 
 def test_equal_orders_have_equal_areas() -> None:
