@@ -82,8 +82,24 @@ class LiveCheck(_Strict):
     speedup_time: float | None
 
 
+class _CellRows(_Strict):
+    """The rows of one cell as the file holds them: names once, then policy, operating, protocol, status and numbers."""
+
+    n: int
+    metrics: list[str]
+    rows: list[tuple[str, str, str, str, float | None, list[float | None]]]
+
+
+class _File(_Strict):
+    """``baseline.json`` as it is written; ``Baseline`` is what it means."""
+
+    protocol_version: str
+    replay: dict[str, _CellRows]
+    live: list[LiveCheck]
+
+
 class Baseline(_Strict):
-    """The content of ``baseline.json``."""
+    """The content of ``baseline.json``, row by row."""
 
     protocol_version: str
     replay: list[ReplayRow]
@@ -143,12 +159,37 @@ def check(out: Path, *, only: str | None, update: bool, console: Console) -> int
 
 
 def _text(baseline: Baseline) -> str:
-    """One row a line, so that version control shows which rows moved."""
-    parts = [f'{{"protocol_version": {json.dumps(baseline.protocol_version)}']
-    for name, rows in (("replay", baseline.replay), ("live", baseline.live)):
-        lines = ",\n".join(row.model_dump_json() for row in rows)
-        parts.append(f'"{name}": [\n{lines}\n]')
-    return ",\n".join(parts) + "}\n"
+    """One row a line, so that version control shows which rows moved; names are written once a cell."""
+    cells: dict[str, list[ReplayRow]] = {}
+    for row in baseline.replay:
+        cells.setdefault(row.cell, []).append(row)
+    replayed = ",\n".join(f"{json.dumps(cell)}: {_text_of_cell(rows)}" for cell, rows in cells.items())
+    live = ",\n".join(row.model_dump_json() for row in baseline.live)
+    version = json.dumps(baseline.protocol_version)
+    return f'{{"protocol_version": {version},\n"replay": {{\n{replayed}}},\n"live": [\n{live}\n]}}\n'
+
+
+def _text_of_cell(rows: Sequence[ReplayRow]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    lines = ",\n".join(
+        json.dumps(
+            [row.policy, row.operating, row.protocol, row.status, row.mean_exit,
+             [row.metrics.get(name) for name in names] if row.n else []],
+            separators=(",", ":"), ensure_ascii=False,
+        )
+        for row in rows
+    )  # fmt: skip
+    n = max((row.n for row in rows), default=0)
+    return f'{{"n": {n}, "metrics": {json.dumps(names)}, "rows": [\n{lines}\n]}}'
+
+
+def _rows_of_cell(cell: str, held: _CellRows) -> Iterator[ReplayRow]:
+    for policy, operating, protocol, status, mean_exit, values in held.rows:
+        metrics = dict(zip(held.metrics, values, strict=bool(values)))
+        yield ReplayRow(
+            cell=cell, policy=policy, operating=operating, protocol=protocol, status=status,
+            n=held.n if values else 0, metrics=metrics, mean_exit=mean_exit,
+        )  # fmt: skip
 
 
 def _shown(move: Move) -> list[str]:
@@ -173,10 +214,12 @@ def read_baseline(path: Path) -> Baseline:
         UserError: there is none, or it is damaged.
     """
     try:
-        return Baseline.model_validate_json(path.read_text(encoding="utf-8"))
+        file = _File.model_validate_json(path.read_text(encoding="utf-8"))
+        rows = [row for cell, held in file.replay.items() for row in _rows_of_cell(cell, held)]
+        return Baseline(protocol_version=file.protocol_version, replay=rows, live=file.live)
     except FileNotFoundError as error:
         raise UserError(f"'{path}' is missing: run  python -m harness check --update  on a tree you trust") from error
-    except (OSError, ValidationError, json.JSONDecodeError) as error:
+    except (OSError, ValidationError, ValueError) as error:
         raise UserError(
             f"'{path}' is not a baseline that can be read: restore it, or run  python -m harness check --update"
         ) from error

@@ -97,7 +97,7 @@ def test_rows_that_are_gone_or_new(check: Run, out: Path) -> None:
     check("--update")
     path = out / "baseline.json"
     text = path.read_text().splitlines()
-    path.write_text("\n".join(line.replace('"policy":"final"', '"policy":"first"') for line in text))
+    path.write_text("\n".join(line.replace('["final",', '["first",') for line in text))
     code, said, _ = check()
     assert code == 4
     assert {(move["policy"], move["now"]) for move in said["moved"]} == {("first", "gone")}
@@ -108,7 +108,7 @@ def test_only_some_cells(check: Run, out: Path) -> None:
     check("--update")
     path = out / "baseline.json"
     whole = path.read_text()
-    path.write_text(whole.replace('"cell":"a.y.s0"', '"cell":"a.w.s0"'))
+    path.write_text(whole.replace('"a.y.s0": {', '"a.w.s0": {'))
     assert check("--only", "a.x.*")[0] == 0
     assert check()[0] == 4
     path.write_text(whole)
