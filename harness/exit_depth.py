@@ -6,7 +6,6 @@ images or sounds. Folds of one data set are put together, and of several seeds t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -20,13 +19,12 @@ from harness.replay.operating import parse_operating
 from harness.replay.operating_points import MatchFinal
 from harness.replay.replay import Outcome
 from harness.statistics.intervals import wilson
-from harness.subjects import Row, Subject, rounded
+from harness.subjects import Row, Subject, rounded, whole_data_set
 from policies.spec import split_spec
 
 POLICY = "normalized_entropy"
 KINDS = {"image": "images", "audio": "sounds"}
 ALL = "all classes"
-_FOLD = re.compile(r"-fold\d+$")
 _SPREAD = 1.959963984540054  # of the normal interval of a mean
 
 
@@ -66,11 +64,6 @@ class DepthRows:
 def kind_of(cell: Cell) -> str | None:
     """Return ``images`` or ``sounds``; None for other inputs, and for tables that somebody brought."""
     return KINDS.get(task_spec(cell.dataset).kind) if cell.dataset in task_names() else None
-
-
-def whole_data_set(dataset: str) -> str:
-    """Return the name of a data set without its fold: ``esc10-fold3`` -> ``esc10``."""
-    return _FOLD.sub("", dataset)
 
 
 def depth_cell(subject: Subject) -> DepthCell | None:

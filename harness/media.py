@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness.cells.plan import Cell
 from harness.contact_sheets import Sheet, sheet_of
-from harness.exit_depth import DepthCell, depth_cell, depth_rows, kind_of, whole_data_set
+from harness.exit_depth import DepthCell, depth_cell, depth_rows, kind_of
 from harness.leenet_sweep import AlphaCell, alpha_cell, alpha_rows
 from harness.points import Point, point_rows, points_of
 from harness.subjects import Row, Subject
@@ -87,15 +87,5 @@ def sheets_of(parts: Sequence[MediaPart]) -> list[Sheet]:
 
 def _by_kind(parts: Sequence[MediaPart], kind: str) -> list[Row]:
     """Return one row a network, data set, policy and operating point; folds of a data set are averaged like seeds."""
-    points: dict[str, list[Point]] = {}
-    about: dict[str, Cell] = {}
-    samples: dict[tuple[str, str], dict[str, int]] = {}
-    for part in parts:
-        if part.kind == kind and part.points:
-            backbone, dataset = part.cell.backbone, whole_data_set(part.cell.dataset)
-            folds = samples.setdefault((backbone, dataset), {})
-            name = f"{backbone}.{dataset}.s{len(about)}"  # as the cells of seeds are called
-            points[name], about[name] = part.points, replace(part.cell, id=name, dataset=dataset)
-            folds[part.cell.dataset] = part.points[0].n
-    rows = point_rows(points, about)
-    return [row | {"n": sum(samples[row["backbone"], row["dataset"]].values())} for row in rows]
+    shown = [part for part in parts if part.kind == kind and part.points]
+    return point_rows({part.cell.id: part.points for part in shown}, {part.cell.id: part.cell for part in shown})

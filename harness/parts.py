@@ -82,11 +82,13 @@ class CellTask(NamedTuple):
         entry: the cell.
         measured: what was measured on it.
         known: its evaluation, if that was made already.
+        deep: whether calibration sizes are studied; of several seeds (or folds) one is enough.
     """
 
     entry: CellStatus
     measured: Measured
     known: Evaluation | None = None
+    deep: bool = True
 
 
 class Worked(NamedTuple):
@@ -115,12 +117,12 @@ def work_out(task: CellTask) -> Worked:
     frames = Frames()
     frames.add(task.entry.cell, subject.evaluation, task.measured)
     paper = paper_part(subject)
-    part = None if subject.cell.variant_of is not None else part_of(subject)
+    part = None if subject.cell.variant_of is not None else part_of(subject, deep=task.deep)
     return Worked(frames, part, paper, media_part(subject, paper.points))
 
 
-def part_of(subject: Subject) -> Part:
-    """Return the part of one cell in all studies."""
+def part_of(subject: Subject, *, deep: bool = True) -> Part:
+    """Return the part of one cell in all studies; calibration sizes where it is studied in depth."""
     areas = areas_of(subject)
     return Part(
         cell=subject.cell,
@@ -132,7 +134,7 @@ def part_of(subject: Subject) -> Part:
         found=examine(load_claims(), subject),
         power=power_row(subject),
         leaks=leaks_of(subject),
-        sizes=size_rows([subject]),
+        sizes=size_rows([subject]) if deep else [],
         donor=donor_of(subject),
     )
 

@@ -21,7 +21,7 @@ from harness.statistics.effects import Effect, metric_effects, tails
 from harness.statistics.intervals import Interval
 from harness.statistics.paired import holm, verdict
 from harness.statistics.seeds import over_seeds
-from harness.subjects import Row, Subject, group_of, rounded
+from harness.subjects import Row, Subject, group_of, rounded, whole_data_set
 from policies.spec import split_spec
 
 NO_LOSS, FULL = "no loss", "full"
@@ -109,10 +109,12 @@ def point_rows(cells: Mapping[str, Sequence[Point]], about: Mapping[str, Cell]) 
     by_backbone: dict[str, list[Row]] = {}
     for group, found in groups.items():
         cell = first[group]
-        n_seeds = sum(group_of(name) == group for name in cells)
+        members = [name for name in cells if group_of(name) == group]
+        n_seeds = len(members)
+        n = sum({about[name].dataset: cells[name][0].n for name in members if cells[name]}.values())  # of all folds
         rows = by_backbone.setdefault(cell.backbone, [])
         # A policy that has no valid threshold with one seed has no mean over seeds.
-        rows += [_row(cell, group, points) for points in found.values() if len(points) == n_seeds]
+        rows += [_row(cell, group, points) | {"n": n} for points in found.values() if len(points) == n_seeds]
     for rows in by_backbone.values():
         corrected = holm([row["p_value"] for row in rows])
         for row, p_value in zip(rows, corrected, strict=True):
@@ -132,7 +134,7 @@ def absent_rows(entries: Sequence[CellStatus]) -> Iterator[Row]:
             seen.add(group)
             yield {
                 "backbone": entry.cell.backbone,
-                "dataset": entry.cell.dataset,
+                "dataset": whole_data_set(entry.cell.dataset),
                 "status": entry.status,
                 "reason": entry.reason or "not collected yet",
             }
@@ -177,7 +179,7 @@ def _row(cell: Cell, group: str, points: Sequence[Point]) -> Row:
         sides = tails(delta)
         p_value = min(1.0, 2 * min(sides.above, sides.below)) if sides.above == sides.above else _NAN
     row: Row = {
-        "backbone": cell.backbone, "dataset": cell.dataset, "task": cell.task, "metric": cell.metric,
+        "backbone": cell.backbone, "dataset": whole_data_set(cell.dataset), "task": cell.task, "metric": cell.metric,
         "policy": first.policy, "spec": first.spec if len({p.spec for p in points}) == 1 else first.policy,
         "point": first.point, "causal": first.causal, "n": first.n, "n_seeds": n, "n_exits": cell.n_exits,
         "value": rounded(value.value), "low": rounded(interval.low), "high": rounded(interval.high),

@@ -28,7 +28,8 @@ from policies.table import CalibrationTable, TestTable
 
 ALL = "all data sets"
 """Name of what is pooled over everything, in the place of a cell."""
-_SEED = re.compile(r"\.s\d+$")
+_REPEAT = re.compile(r"(-fold\d+)?\.s\d+$")
+_FOLD = re.compile(r"-fold\d+$")
 Item = TypeVar("Item")
 Row = dict[str, Any]
 
@@ -130,8 +131,16 @@ def open_subject(entry: CellStatus, known: Evaluation | None = None) -> Subject:
 
 
 def group_of(cell: str) -> str:
-    """Return the id of a cell without its seed: ``cnn6.digits.s0`` -> ``cnn6.digits``."""
-    return _SEED.sub("", cell)
+    """Return the id of a cell without seed and fold: ``cnn6.digits.s0`` -> ``cnn6.digits``.
+
+    The folds of a data set are repetitions of one experiment as its seeds are, not several data sets.
+    """
+    return _REPEAT.sub("", cell)
+
+
+def whole_data_set(dataset: str) -> str:
+    """Return the name of a data set without its fold: ``esc10-fold3`` -> ``esc10``."""
+    return _FOLD.sub("", dataset)
 
 
 def grouped(items: Mapping[str, Item]) -> dict[str, list[Item]]:

@@ -20,8 +20,9 @@ def named(name: str, dataset: str) -> Subject:
 
 
 def test_folds_of_a_data_set_are_one_column_and_seeds_too() -> None:
-    cells = [named("a.x.s0", "digits"), named("a.x.s1", "digits"), named("a.y.s0", "esc10-fold1"),
-             named("a.z.s0", "esc10-fold2"), named("b.y.s0", "esc10-fold1"), named("a.y.s0", "rte")]  # fmt: skip
+    cells = [named("a.x.s0", "digits"), named("a.x.s1", "digits"), named("a.esc10-fold1.s0", "esc10-fold1"),
+             named("a.esc10-fold2.s0", "esc10-fold2"), named("b.esc10-fold1.s0", "esc10-fold1"),
+             named("a.rte.s0", "rte")]  # fmt: skip
     parts = [media_part(one) for one in cells]
     assert [part.kind for part in parts] == ["images", "images", "sounds", "sounds", "sounds", None]
     assert parts[-1].points == []
