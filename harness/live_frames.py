@@ -16,7 +16,7 @@ from harness.live_results import (
     SavedExit,
     SavedRow,
     SavedServerRow,
-    read_agreement,
+    read_agreements,
     read_batches,
     read_exits,
     read_live,
@@ -42,7 +42,7 @@ class LiveRows:
 
 
 def live_rows(out: Path, cells: Collection[str]) -> LiveRows:
-    """Read what was measured on these cells, in the environment that ran last.
+    """Read what was measured on these cells, in the environment that ran last; decisions from any environment.
 
     Raises:
         UserError: a file is damaged.
@@ -60,11 +60,13 @@ def live_rows(out: Path, cells: Collection[str]) -> LiveRows:
     if server is not None:
         rows.server = [_served(r) | {"environment": server.environment} for r in server.rows if r.cell in cells]
         rows.bounds = [_of_policy(r) for r in server.bounds if r.cell in cells]
-    agreement = read_agreement(out)
-    if agreement is not None:
+    compared: set[str] = set()
+    for agreement in read_agreements(out):
         where = {"environment": agreement.environment}
-        rows.agreement = [_of_policy(r) | where for r in agreement.rows if r.cell in cells]
-        rows.differences = [_of_policy(r) for r in agreement.differences if r.cell in cells]
+        new = {row.cell for row in agreement.rows if row.cell in cells} - compared
+        rows.agreement += [_of_policy(r) | where for r in agreement.rows if r.cell in new]
+        rows.differences += [_of_policy(r) for r in agreement.differences if r.cell in new]
+        compared |= new
     exits = read_exits(out)
     if exits is not None:
         rows.exit_latency = [_exit(r) | {"environment": exits.environment} for r in exits.rows if r.cell in cells]

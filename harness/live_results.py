@@ -19,9 +19,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.live.rows import Agreement, Disagreement, ExitRow, LiveRow, ServerRow
-from harness.live_files import Document, read_document, write_document
+from harness.live_files import FOLDER, Document, read_document, write_document
 
 _EXITS = "exits"
+_AGREEMENT = "agreement"
 
 
 class _Strict(BaseModel):
@@ -187,7 +188,19 @@ def read_server(out: Path, environment: str | None = None) -> ServerFile | None:
 
 def read_agreement(out: Path, environment: str | None = None) -> AgreementFile | None:
     """Read live against replay; see ``read_live``."""
-    return read_document(out, environment, "-agreement", AgreementFile)
+    return read_document(out, environment, "-agreement", AgreementFile, shown=_AGREEMENT)
+
+
+def read_agreements(out: Path) -> list[AgreementFile]:
+    """Read live against replay of every environment, the one that ran last first: decisions are not times.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    last = read_agreement(out)
+    others = sorted(path.stem.removesuffix("-agreement") for path in (out / FOLDER).glob("*-agreement.json"))
+    files = [last, *(read_agreement(out, name) for name in others if last is None or name != last.environment)]
+    return [file for file in files if file is not None]
 
 
 def read_exits(out: Path, environment: str | None = None) -> ExitFile | None:
@@ -246,7 +259,8 @@ def save_agreement(
         found += [row for row in before.differences if (row.cell, row.batch_size) not in done]
     new.sort(key=lambda r: (r.cell, r.batch_size))
     found.sort(key=lambda r: (r.cell, r.batch_size))
-    write_document(out, AgreementFile(environment=environment, facts=facts, rows=new, differences=found), "-agreement")
+    file = AgreementFile(environment=environment, facts=facts, rows=new, differences=found)
+    write_document(out, file, "-agreement", shown=_AGREEMENT)
 
 
 def save_exits(out: Path, environment: str, facts: dict[str, Any], rows: Iterable[SavedExit]) -> None:

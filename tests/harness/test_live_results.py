@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.live.rows import Latency, SpeedUp
+from harness.live_frames import live_rows
 from harness.live_results import (
     BatchRow,
     BoundRow,
@@ -13,6 +14,7 @@ from harness.live_results import (
     SavedRow,
     SavedServerRow,
     read_agreement,
+    read_agreements,
     read_batches,
     read_exits,
     read_live,
@@ -118,6 +120,19 @@ def test_agreement_replaces_the_cells_and_batch_sizes_that_were_run_anew(tmp_pat
         ("a.b.s0", 1, 1), ("a.b.s0", 32, 0), ("c.b.s0", 32, 1),
     ]  # fmt: skip
     assert [(row.cell, row.batch_size) for row in file.differences] == [("a.b.s0", 1), ("c.b.s0", 32)]
+
+
+def test_decisions_of_another_machine_are_beside_those_of_the_last(tmp_path):
+    save_live(tmp_path, ENVIRONMENT, FACTS, [row()])
+    save_agreement(tmp_path, ENVIRONMENT, FACTS, [agreed(), agreed("c.b.s0")], [differs()])
+    save_agreement(tmp_path, "other-1-threads", FACTS, [agreed("c.b.s0", near_ties=0)], [differs("c.b.s0")])
+    assert read_live(tmp_path).environment == ENVIRONMENT  # times are still those of the machine that measured some
+    assert [file.environment for file in read_agreements(tmp_path)] == ["other-1-threads", ENVIRONMENT]
+    shown = live_rows(tmp_path, {"a.b.s0", "c.b.s0"})
+    assert [(r["cell"], r["environment"]) for r in shown.agreement] == [
+        ("c.b.s0", "other-1-threads"), ("a.b.s0", ENVIRONMENT),
+    ]  # fmt: skip
+    assert [r["cell"] for r in shown.differences] == ["c.b.s0", "a.b.s0"]
 
 
 def test_nothing_measured_yet(tmp_path):
