@@ -21,6 +21,7 @@ from harness.options import (
     Operating,
     Out,
     Policies,
+    Print,
     ProtocolOption,
     Quiet,
     ReuseOption,
@@ -284,12 +285,12 @@ def check(
 
 
 @app.command()
-def report(*, out: Out = RESULTS, only: Only = None, quiet: Quiet = False) -> None:
+def report(*, out: Out = RESULTS, only: Only = None, for_print: Print = False, quiet: Quiet = False) -> None:
     """Write tables, plots and the page from the caches alone; no network is needed."""
     from harness.publish import publish
 
     console = Console(quiet=quiet)
-    console.data(publish(out, only=only, console=console))
+    console.data(publish(out, only=only, console=console, for_print=for_print))
 
 
 @app.command("import")

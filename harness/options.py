@@ -34,6 +34,7 @@ ProtocolOption = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 BusyOk = Annotated[bool, typer.Option("--busy-ok", help="Time although other programs compute; rows say INVALID.")]
+Print = Annotated[bool, typer.Option("--print", help="Also what goes to print: figures as PDF, tables as LaTeX.")]
 Only = Annotated[str | None, typer.Option("--only", help="Pattern on the cell name, e.g. 'cnn6.*'.")]
 Suite = Annotated[list[str] | None, typer.Option("--suite", help="Suite to run; may be repeated.")]
 Policies = Annotated[

@@ -22,7 +22,7 @@ from harness.papers import Papers, join_papers
 from harness.parts import CellTask, Part, Worked, work_out
 from harness.plans import chosen_cells
 from harness.studies import Studies, join
-from harness.subjects import Row, open_subject
+from harness.subjects import Row, group_of, open_subject
 from harness.transfer import Journey, donors_of, travel
 from harness.workers import Failed, Workers, call, finished
 
@@ -40,7 +40,12 @@ def evaluate_cell(entry: CellStatus) -> Evaluation:
 
 
 def publish(
-    out: Path, *, only: str | None = None, console: Console, known: Mapping[str, Evaluation] | None = None
+    out: Path,
+    *,
+    only: str | None = None,
+    console: Console,
+    known: Mapping[str, Evaluation] | None = None,
+    for_print: bool = False,
 ) -> dict[str, Any]:
     """Write everything a reader sees.
 
@@ -49,6 +54,7 @@ def publish(
         only: pattern on the cell id; the tables then hold those cells alone.
         console: for progress and the summary.
         known: evaluations that were made already.
+        for_print: write every figure as PDF and every table as LaTeX too.
 
     Returns:
         The files written, and how many cells they show.
@@ -60,23 +66,37 @@ def publish(
     except ImportError as error:
         raise missing_extra("report", error.name or "pandas") from error
     with Workers(console) as workers:
-        return _published(out, only, console, known or {}, workers)
+        return _published(out, only, console, known or {}, workers, for_print=for_print)
 
 
 def _published(
-    out: Path, only: str | None, console: Console, known: Mapping[str, Evaluation], workers: Workers
+    out: Path,
+    only: str | None,
+    console: Console,
+    known: Mapping[str, Evaluation],
+    workers: Workers,
+    *,
+    for_print: bool = False,
 ) -> dict[str, Any]:
     from harness.report.frame_live import check_live
     from harness.report.frame_media import check_media
     from harness.report.frame_papers import check_papers
     from harness.report.frame_statistics import check_studies
-    from harness.report.groups import Drawn, Group, rows_of_groups, show_group
-    from harness.report.tables import console_table, write_table
-    from harness.report.write import draw_overview, draw_time, first_cells, write_page, write_plots, write_tables
+    from harness.report.groups import Drawn, Group, Sketch, rows_of_groups, show_figure, show_group
+    from harness.report.tables import console_table
+    from harness.report.write import (
+        draw_overview,
+        draw_time,
+        first_cells,
+        whole_tables,
+        write_page,
+        write_plots,
+        write_tables,
+    )
     from harness.report.write_live import live_figures, live_sections, live_tables
     from harness.report.write_media import draw_sheet, media_figures, media_sections, media_tables
     from harness.report.write_papers import paper_figures, paper_sections, paper_tables, with_paper_figures
-    from harness.report.write_statistics import draw_ranks, study_sections, study_tables, write_study_tables
+    from harness.report.write_statistics import draw_ranks, study_sections, study_tables
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
@@ -90,11 +110,10 @@ def _published(
     timings = live_rows(out, {row["cell"] for row in rows.exits})
     timed = check_live({name.name: getattr(timings, name.name) for name in fields(timings)})
     variants = {entry.cell.backbone for entry in cells if entry.cell.variant_of is not None}
-    tasks: list[Callable[[], Drawn | Group | None]] = [
+    sketches: list[Callable[[], Sketch | None]] = [
         partial(draw_overview, frames.of(first_cells(frames, variants))),
         partial(draw_time, frames.results),
         *(partial(draw_ranks, studies.ranks, by) for by in dict.fromkeys(studies.ranks["by"])),
-        *(partial(show_group, group) for group in rows_of_groups(frames, variants)),
         *paper_figures(paper),
         *media_figures(seen),
         *(
@@ -104,18 +123,19 @@ def _published(
         ),
         *live_figures(timed, frames.results),
     ]
+    tasks: list[Callable[[], Drawn | Group | None]] = [
+        *(partial(show_figure, draw, pdf=for_print) for draw in sketches),
+        *(partial(show_group, group, pdf=for_print) for group in rows_of_groups(frames, variants)),
+    ]
     shown = finished(workers.each(call, tasks, name="figures", unit="figure"))
     drawn = {one.name: one for one in shown if isinstance(one, Drawn)}
     groups = [one for one in shown if isinstance(one, Group)]
     console.say("writing tables, plots and the page")
-    tables = study_tables(studies)
-    files = write_tables(frames, groups, out / "tables") + write_study_tables(tables, out / "tables")
-    like_papers = paper_tables(paper)
-    files += [path for some in like_papers.values() for table in some for path in write_table(table, out / "tables")]
-    of_media = media_tables(seen)
-    files += [path for some in of_media.values() for table in some for path in write_table(table, out / "tables")]
-    measured_tables = live_tables(timed)
-    files += [path for table in measured_tables for path in write_table(table, out / "tables")]
+    whole, tables = whole_tables(frames), study_tables(studies)
+    like_papers, of_media, measured_tables = paper_tables(paper), media_tables(seen), live_tables(timed)
+    every = [*whole, *(group.table for group in groups), *tables, *measured_tables]
+    every += [table for some in (*like_papers.values(), *of_media.values()) for table in some]
+    files = write_tables(every, out / "tables", latex=for_print)
     files += write_plots([*drawn.values(), *(one for group in groups for one in group.figures)], out / "plots")
     _remove_others(files)
     facts: dict[str, object] = {"harness": __version__, "protocol version": PROTOCOL_VERSION}
@@ -126,7 +146,7 @@ def _published(
     more += media_sections(of_media, drawn)
     more += study_sections(tables, [one for name, one in drawn.items() if name == "ranks_mean_gain"])
     page = write_page(
-        frames, with_paper_figures(groups, drawn), out / "report.html", facts, headline, drawn=drawn, more=more
+        whole, with_paper_figures(groups, drawn), out / "report.html", facts, headline, drawn=drawn, more=more
     )
     console.table("Policies at their operating points, test split", headline.columns, headline.rows)
     return {
@@ -137,13 +157,19 @@ def _published(
 
 
 def _frames(rows: Frames) -> ReportFrames:
+    import numpy as np
     import pandas as pd
 
     from harness.report.frame import CURVES
     from harness.report.groups import check_frames
 
-    drawn = [pd.DataFrame(curve, columns=list(CURVES.names)) for curve in rows.curves]
-    curves = pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame(columns=list(CURVES.names))
+    lengths = [len(curve["value"]) for curve in rows.curves]
+    columns: dict[str, Any] = {}  # joined column by column: a frame of each curve would take seconds
+    for column in CURVES.columns if rows.curves else ():
+        of_curves = [curve[column.name] for curve in rows.curves]
+        numbers = column.kind == "number"
+        columns[column.name] = np.concatenate(of_curves) if numbers else np.repeat(np.array(of_curves, object), lengths)
+    curves = pd.DataFrame(columns, columns=list(CURVES.names))
     return check_frames(rows.results, curves, rows.exits, rows.histograms)
 
 
@@ -152,7 +178,12 @@ def _worked_out(
 ) -> tuple[Frames, Studies, Papers, Media, list[Sheet]]:
     """Work out every cached cell, each in a process of its own; one that cannot be read becomes a visible row."""
     cached = [entry for entry in cells if entry.status == "cached"]
-    tasks = [CellTask(entry, _measured(entry.cell.id, measured), known.get(entry.cell.id)) for entry in cached]
+    deep = {group_of(entry.cell.id): entry.cell.id for entry in reversed(cached)}  # the first seed of each
+    tasks = [
+        CellTask(entry, _measured(id_, measured), known.get(id_), deep[group_of(id_)] == id_)
+        for entry in cached
+        for id_ in [entry.cell.id]
+    ]
     sizes = [float(entry.cell.paths.test.stat().st_size) for entry in cached]
     results = workers.each(work_out, tasks, name="cells", sizes=sizes)
     worked = dict(zip((entry.cell.id for entry in cached), results, strict=True))
@@ -179,8 +210,13 @@ def _worked_out(
 def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], workers: Workers) -> list[Row]:
     donors = [part.donor for part in parts]
     pairs = zip(entries, parts, strict=True)
-    tasks = [Journey(entry, part.donor, donors_of(part.donor, donors)) for entry, part in pairs]
-    sizes = [float(part.n * len(task.donors)) for part, task in zip(parts, tasks, strict=True)]
+    first = {part.group: part.id for part in reversed(parts)}
+    tasks = [
+        Journey(entry, part.donor, donors_of(part.donor, donors))
+        for entry, part in pairs
+        if first[part.group] == part.id
+    ]
+    sizes = [float(entry.cell.paths.test.stat().st_size * len(donors)) for entry, _, donors in tasks]
     return [row for rows in finished(workers.each(travel, tasks, name="transfer", sizes=sizes)) for row in rows]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.report.display import DASH, verdict_mark, without_threshold
-from harness.report.frame import records, sort_rows, split_cell
+from harness.report.display import DASH, is_undefined, verdict_mark, without_threshold
+from harness.report.frame import places, sort_rows, split_cell
 
 AVERAGED = (
     "value",
@@ -45,7 +46,9 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
     ok["group"] = [split_cell(cell)[0] for cell in ok["cell"]]
     ok["label"] = _labels(ok)
     keys = ["group", "protocol", "operating", "source", "policy_name", "label"]
-    joined = [_join(rows) for _, rows in ok.groupby(keys, sort=False)]
+    columns = {str(name): ok[name].tolist() for name in ok}
+    averaged = ok[list(AVERAGED)].to_numpy(np.float64)
+    joined = [_join(columns, averaged[rows], rows) for rows in places(ok, keys).values()]
     if not joined:
         return pd.DataFrame(columns=["cell", "group", "policy", "n_seeds", "marks", *_SAME, *AVERAGED])
     frame = pd.DataFrame(joined)
@@ -55,41 +58,57 @@ def over_seeds(results: pd.DataFrame) -> pd.DataFrame:
 
 def _labels(ok: pd.DataFrame) -> list[str]:
     """Give each row the text that it shares with its fellows of the other seeds."""
-    once: dict[tuple[str, ...], bool] = {}
-    names = ["group", "protocol", "operating", "source", "policy_name"]
-    for key, rows in ok.groupby(names, sort=False):
-        once[tuple(map(str, key))] = bool((rows.groupby("cell").size() == 1).all())
-    labels = []
-    for row in records(ok[[*names, "policy"]]):
-        group = (row.group, row.protocol, row.operating, row.source, row.policy_name)
-        if row.operating in ("fixed", DASH, ""):
-            labels.append(row.policy)
-        elif once[group]:
-            labels.append(row.policy_name)
-        else:
-            labels.append(without_threshold(row.policy))
+    labels = ok["policy"].tolist()
+    cells = ok["cell"].tolist()
+    for (_, _, operating, _, name), rows in places(
+        ok, ["group", "protocol", "operating", "source", "policy_name"]
+    ).items():
+        if operating in ("fixed", DASH, ""):
+            continue
+        once = len({cells[row] for row in rows}) == len(rows)
+        for row in rows:
+            labels[row] = name if once else without_threshold(labels[row])
     return labels
 
 
-def _join(rows: pd.DataFrame) -> dict[str, Any]:
-    first = rows.iloc[0]
-    joined: dict[str, Any] = {name: first[name] for name in ("group", *_SAME)}
-    joined["policy"] = first["policy"] if rows["policy"].nunique() == 1 else first["label"]
-    joined["n_seeds"] = rows["cell"].nunique()
-    joined["n"] = rows["n"].max()
-    for name, mean, sd in zip(AVERAGED, *_means_and_sds(rows[list(AVERAGED)].to_numpy(np.float64)), strict=True):
+def _join(columns: Mapping[str, list[Any]], averaged: NDArray[np.float64], rows: list[int]) -> dict[str, Any]:
+    """Join some rows.
+
+    Args:
+        columns: Values of all rows, by column.
+        averaged: [rows, columns] what is averaged, of those to join.
+        rows: Places of the rows to join.
+    """
+    first = rows[0]
+    mine = {name: [values[row] for row in rows] for name, values in columns.items()}
+    joined: dict[str, Any] = {name: columns[name][first] for name in ("group", *_SAME)}
+    joined["policy"] = columns["policy"][first] if len(set(mine["policy"])) == 1 else columns["label"][first]
+    joined["n_seeds"] = len(set(mine["cell"]))
+    joined["n"] = max(_defined(mine["n"]), default=pd.NA)
+    for name, mean, sd in zip(AVERAGED, *_means_and_sds(averaged), strict=True):
         joined[name], joined[f"{name}_sd"] = mean, sd
     for low, high in ENVELOPES:
-        joined[low], joined[high] = rows[low].min(), rows[high].max()
+        joined[low] = min(_defined(mine[low]), default=math.nan)
+        joined[high] = max(_defined(mine[high]), default=math.nan)
     for name in ("disagreements", "live_n"):
-        joined[name] = rows[name].sum(min_count=1)
-    joined["marks"] = " ".join(
-        verdict_mark(row.delta, row.delta_low, row.delta_high, row.p_mcnemar) for row in records(rows)
-    )
-    invalid = rows[~rows["live_verdict"].isin(["", "VALID"])]
-    worst = invalid.iloc[0] if len(invalid) else first
-    joined["live_verdict"], joined["live_reason"] = worst["live_verdict"], worst["live_reason"]
+        counts = _defined(mine[name])
+        joined[name] = sum(counts) if counts else pd.NA
+    compared = zip(mine["delta"], mine["delta_low"], mine["delta_high"], mine["p_mcnemar"], strict=True)
+    joined["marks"] = " ".join(verdict_mark(*each) for each in compared)
+    invalid = [row for row in rows if columns["live_verdict"][row] not in ("", "VALID")]
+    worst = invalid[0] if invalid else first
+    joined["live_verdict"], joined["live_reason"] = columns["live_verdict"][worst], columns["live_reason"][worst]
     return joined
+
+
+def mean_defined(values: NDArray[np.float64]) -> float:
+    """Give the mean of what is defined; of nothing it is undefined."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan
+
+
+def _defined(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if not is_undefined(value)]
 
 
 def _means_and_sds(values: NDArray[np.float64]) -> tuple[list[float], list[float]]:

@@ -7,8 +7,10 @@ it: a misspelt column would otherwise be an empty place in a table, and nobody w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import namedtuple
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +20,7 @@ Kind = Literal["text", "number", "count", "flag"]
 Rows = pd.DataFrame | Iterable[Mapping[str, object]]
 
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
-_SEED = re.compile(r"^(?P<group>.+)\.s(?P<seed>\d+)$")
+_REPEAT = re.compile(r"^(?P<group>.+?)(-fold(?P<fold>\d+))?\.s(?P<seed>\d+)$")
 
 
 class ReportError(ValueError):
@@ -233,6 +235,8 @@ def _check_names(names: Iterable[str], spec: FrameSpec, where: str) -> None:
 
 def _typed_column(given: pd.Series, column: Column, spec: FrameSpec) -> pd.Series:
     where = f"Column '{column.name}' of the frame '{spec.name}'"
+    if not column.choices and _is_typed(given, column.kind):
+        return given  # a frame is checked again by everything that takes it
     undefined = given.isna()
     if column.kind == "text":
         text = given.astype(object).where(~undefined, "").map(str).astype(object)
@@ -249,6 +253,15 @@ def _typed_column(given: pd.Series, column: Column, spec: FrameSpec) -> pd.Serie
         _refuse(~undefined & (numbers != numbers.round()), given, f"{where} is {{}}; give a whole number.")
         return numbers.astype("Int64")
     return numbers
+
+
+def _is_typed(given: pd.Series, kind: Kind) -> bool:
+    """Tell whether a column already is what the check makes of it."""
+    if kind == "text":
+        return given.dtype == object and pd.api.types.infer_dtype(given, skipna=False) == "string"
+    if kind == "number":
+        return given.dtype == np.float64 and not np.isinf(given.to_numpy()).any()
+    return str(given.dtype) == ("Int64" if kind == "count" else "boolean")
 
 
 def _refuse(wrong: pd.Series, given: pd.Series, sentence: str) -> None:
@@ -271,9 +284,18 @@ def natural_key(text: str) -> tuple[object, ...]:
 
 
 def split_cell(cell: str) -> tuple[str, int | None]:
-    """Split a cell id into the group that its seeds share and the seed: cnn6.digits.s0 -> (cnn6.digits, 0)."""
-    match = _SEED.match(cell)
-    return (match["group"], int(match["seed"])) if match else (cell, None)
+    """Split a cell id into the group that its seeds share and the seed: cnn6.digits.s0 -> (cnn6.digits, 0).
+
+    Folds of a data set are repetitions as seeds are; the fold then stands in the place of the seed.
+    """
+    match = _REPEAT.match(cell)
+    return (match["group"], int(match["fold"] or match["seed"])) if match else (cell, None)
+
+
+def repeats_text(cells: Sequence[str]) -> str:
+    """Say how many seeds or folds of a data set these cells are: ", 3 seeds"; nothing of a single one."""
+    folds = any((match := _REPEAT.match(cell)) is not None and match["fold"] for cell in cells)
+    return f", {len(cells)} {'folds' if folds else 'seeds'}" if len(cells) > 1 else ""
 
 
 def groups(frame: pd.DataFrame) -> dict[str, list[str]]:
@@ -313,7 +335,22 @@ def policy_rank(policy_name: str, *, causal: bool) -> int:
 
 def records(frame: pd.DataFrame) -> list[Any]:
     """Give the rows as named tuples; Any, since what a column holds is checked by check_rows and not by types."""
-    return list(frame.itertuples(index=False))
+    columns = [frame[name].tolist() for name in frame.columns]
+    return list(map(_record(tuple(map(str, frame.columns)))._make, zip(*columns, strict=True)))
+
+
+@cache
+def _record(names: tuple[str, ...]) -> Any:
+    """Give the named tuple of some columns; making the class takes longer than filling a small frame's rows in."""
+    return namedtuple("Row", names, rename=True)
+
+
+def places(frame: pd.DataFrame, names: Sequence[str]) -> dict[tuple[Any, ...], list[int]]:
+    """Give {values of some columns: the places of the rows that share them}, in order; no frame is made of each."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for place, key in enumerate(zip(*(frame[name].tolist() for name in names), strict=True)):
+        found.setdefault(key, []).append(place)
+    return found
 
 
 def causal_mask(frame: pd.DataFrame) -> pd.Series:
@@ -331,8 +368,9 @@ def headline_rows(results: pd.DataFrame) -> pd.DataFrame:
     rows = results[(results["status"] == "ok") & (results["policy_name"] != "fixed")]
     if (rows["source"] == "replayed").any():
         rows = rows[rows["source"] == "replayed"]
-    kept = []
-    for _, same in rows.groupby(["cell", "policy_name"], sort=False):
-        chosen = same[same["protocol"] == "calibration"]
-        kept.append(chosen if len(chosen) else same[same["protocol"] != "published"])
-    return sort_rows(pd.concat(kept)) if kept else rows
+    protocol = rows["protocol"].tolist()
+    kept: list[int] = []
+    for same in places(rows, ("cell", "policy_name")).values():
+        chosen = [place for place in same if protocol[place] == "calibration"]
+        kept += chosen or [place for place in same if protocol[place] != "published"]
+    return sort_rows(rows.iloc[kept])

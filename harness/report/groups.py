@@ -16,7 +16,7 @@ from harness.report.page import PageFigure, page_figure
 from harness.report.plot_exits import exit_metric
 from harness.report.plot_histograms import exit_histograms
 from harness.report.plot_trade_off import trade_off
-from harness.report.style import pdf_bytes, pixels, png_of, without_layout
+from harness.report.style import pdf_bytes, png_bytes
 from harness.report.tables import Table, group_table
 
 DPI = 130
@@ -56,12 +56,22 @@ class GroupRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Sketch:
+    """A figure with its file name and its caption, yet to be rendered."""
+
+    name: str
+    figure: Figure
+    caption: str
+    dpi: int = DPI
+
+
+@dataclass(frozen=True, slots=True)
 class Drawn:
-    """A figure as it is written and as the page shows it."""
+    """A figure as it is written, as PDF only if asked, and as the page shows it."""
 
     name: str
     png: bytes
-    pdf: bytes
+    pdf: bytes | None
     shown: PageFigure
 
 
@@ -107,9 +117,9 @@ def rows_of_groups(frames: Frames, variants: Collection[str] = ()) -> list[Group
     return found
 
 
-def show_group(rows: GroupRows) -> Group:
+def show_group(rows: GroupRows, *, pdf: bool = False) -> Group:
     """Make the table of a group and draw its figures."""
-    figures = [drawn(name, draw()[0], caption) for name, caption, draw in figure_jobs(rows)]
+    figures = [rendered(Sketch(name, draw()[0], caption), pdf=pdf) for name, caption, draw in figure_jobs(rows)]
     return Group(rows.name, group_table(rows.frames.results, rows.name), figures)
 
 
@@ -128,17 +138,24 @@ def figure_jobs(rows: GroupRows) -> Iterator[tuple[str, str, Callable[[], tuple[
             yield f"exit_histograms_{cell}", f"{cell}. {_HISTOGRAMS}", draw_shares
 
 
-def drawn(name: str, figure: Figure, caption: str, *, dpi: int = DPI) -> Drawn:
-    """Render a figure, once as pixels for its PNG file and the page and once as PDF."""
-    image = pixels(figure, dpi)
-    with without_layout(figure):
-        return Drawn(name, png_of(image), pdf_bytes(figure), page_figure(figure, caption, image))
+def show_figure(draw: Callable[[], Sketch | None], *, pdf: bool = False) -> Drawn | None:
+    """Draw and render one figure, if there is anything to draw."""
+    sketch = draw()
+    return None if sketch is None else rendered(sketch, pdf=pdf)
+
+
+def rendered(sketch: Sketch, *, pdf: bool = False) -> Drawn:
+    """Render a figure: once as PNG, for its file and for the page, and as PDF if asked."""
+    png = png_bytes(sketch.figure, sketch.dpi)
+    shown = page_figure(sketch.figure, sketch.caption, png)
+    return Drawn(sketch.name, png, pdf_bytes(sketch.figure) if pdf else None, shown)
 
 
 def write_drawn(figure: Drawn, folder: Path) -> list[Path]:
-    """Write both files of a figure and give their paths."""
+    """Write the files of a figure and give their paths."""
     # with_suffix would take the seed of a cell id for a suffix
-    return [write_bytes(folder / f"{figure.name}.{end}", getattr(figure, end)) for end in ("png", "pdf")]
+    files = {"png": figure.png, "pdf": figure.pdf}
+    return [write_bytes(folder / f"{figure.name}.{end}", one) for end, one in files.items() if one is not None]
 
 
 def _drawable_histograms(frames: Frames) -> list[str]:

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
-from PIL import Image
 
 from harness.report.display import DASH
-from harness.report.style import webp_of
 from harness.report.tables import CODE_COLUMNS, ConsoleTable, Table
 
 TEMPLATE_FILE = Path(__file__).with_name("page.html.jinja")
@@ -44,10 +42,10 @@ class Section:
         return "".join(letter if letter.isalnum() else "-" for letter in self.title)
 
 
-def page_figure(figure: Figure, caption: str, image: Image.Image) -> PageFigure:
-    """Make a figure, rendered as the image, ready for the page."""
+def page_figure(figure: Figure, caption: str, png: bytes) -> PageFigure:
+    """Make a figure, rendered as PNG, ready for the page."""
     width, height = figure.get_size_inches() * _CSS_PIXELS_PER_INCH
-    address = "data:image/webp;base64," + base64.b64encode(webp_of(image)).decode("ascii")
+    address = "data:image/png;base64," + base64.b64encode(png).decode("ascii")
     return PageFigure(caption, address, round(float(width)), round(float(height)))
 
 

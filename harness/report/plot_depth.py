@@ -61,7 +61,7 @@ def _bars(axes: Axes, shown: pd.DataFrame, by_exit: pd.DataFrame, n_exits: int) 
                 light = sum(colour[:3]) > 1.55
                 axes.text(
                     start + share / 2, height, f"{share:.0f}", ha="center", va="center", fontsize=7.5,
-                    color=INK if light else "white",
+                    color=INK if light else "white", in_layout=False,
                 )  # fmt: skip
             start += share
         text = f"{row.mean_exit:.2f}   {100 * row.value:.0f} %"

@@ -46,6 +46,7 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
     with styled():
         figure = Figure(figsize=(1.95 * n_columns + 0.4, 1.55 * n_lines + 0.75))
         grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
+        _share_scale(grid[0], int(shares["exit"].max()))
         for position, row in enumerate(records(rows)):
             name = short_spec(row.policy) if row.policy_name in several else row.policy_name
             panel = shares[shares["policy"] == row.policy]
@@ -76,16 +77,18 @@ def _at_no_loss(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[ranked == rows["policy_name"].map(chosen)]
 
 
+def _share_scale(axes: Axes, n_exits: int) -> None:
+    """Set limits and ticks of all panels through one of them; set on each, they would be set on all each time."""
+    axes.set_xlim(0.4, n_exits + 0.6)
+    axes.set_xticks(range(1, n_exits + 1, max(1, math.ceil(n_exits / 8))))
+    axes.set_ylim(0, 120)  # head room for the mean's number, above every bar
+    axes.set_yticks([0, 50, 100])
+
+
 def _draw(axes: Axes, exits: NDArray[np.int_], shares: NDArray[np.float64], mean_exit: float) -> None:
     axes.bar(exits, shares * 100, width=0.74, color=_BAR, linewidth=0)
     axes.axvline(mean_exit, color=INK, linewidth=1.0, linestyle=(0, (1.2, 1.4)))
-    n_exits = int(exits.max())
-    axes.set_xlim(0.4, n_exits + 0.6)
-    step = max(1, math.ceil(n_exits / 8))
-    axes.set_xticks(range(1, n_exits + 1, step))
-    axes.set_ylim(0, 120)  # head room for the mean's number, above every bar
-    axes.set_yticks([0, 50, 100])
-    right = mean_exit <= (n_exits + 1) / 2
+    right = mean_exit <= (int(exits.max()) + 1) / 2
     axes.annotate(
         f"mean {mean_exit:.2f}",
         (mean_exit, 118),

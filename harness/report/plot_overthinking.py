@@ -57,6 +57,7 @@ def _draw_matrix(axes: Axes, matrix: pd.DataFrame) -> None:
                 axes.text(
                     j, i, "1" if said == ".00" else said, ha="center", va="center_baseline", fontsize=7.5,
                     color="white" if dark and np.isfinite(value) else INK,
+                    in_layout=False,  # up to 144 of them lie inside: measuring them would only take time
                 )  # fmt: skip
     ticks = range(0, len(exits), max(1, math.ceil(len(exits) / _MOST_NUMBERS)))
     axes.set_xticks(list(ticks), [str(exits[i]) for i in ticks])

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
 
-from harness.report.frame import EXITS, ReportError, Rows, check_rows, groups
-from harness.report.plot_trade_off import CHOSEN_NOTE, draw_trade_off, legend_entries, trade_off_data
+from harness.report.frame import EXITS, ReportError, Rows, check_rows, groups, repeats_text
+from harness.report.plot_trade_off import CHOSEN_NOTE, draw_trade_off, legend_entries
 from harness.report.style import HIGHLIGHT, MUTED, styled
+from harness.report.trade_off_data import trade_off_data
 
 
 def overview(
@@ -50,9 +51,9 @@ def overview(
             draw_trade_off(axes, data[-1], highlight)
             axes.set_xlabel("speed-up by layers (exits / mean exit)" if len(chosen) <= 3 else "speed-up by layers")
             backbone, _, dataset = group.rpartition(".")
-            seeds = f", {len(cells)} seeds" if len(cells) > 1 else ""
             axes.set_title(dataset)
-            axes.set_title(f"{backbone}{seeds}", loc="right", fontsize=8.5, fontweight="normal", color=MUTED)
+            about = f"{backbone}{repeats_text(cells)}"
+            axes.set_title(about, loc="right", fontsize=8.5, fontweight="normal", color=MUTED)
         for axes in panels[1:]:
             if axes.get_ylabel() == panels[0].get_ylabel():
                 axes.set_ylabel("")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from numpy.typing import NDArray
 
-from harness.report.frame import ReportError, Rows, groups, typed_rows
+from harness.report.frame import ReportError, Rows, groups, repeats_text, typed_rows
 from harness.report.frame_papers import RELIABILITY
 from harness.report.style import INK, MUTED, styled
 
@@ -54,6 +54,7 @@ def reliability(rows: Rows, group: str) -> tuple[Figure, NDArray[np.object_]]:
         }
         figure.subplots_adjust(**edges, wspace=0.16, hspace=0.3)
         grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
+        grid[0].set(xlim=(0, 100), ylim=(0, 105), xticks=[0, 50, 100], yticks=[0, 50, 100])  # of all: they share axes
         for axes, exit_ in zip(grid, exits, strict=False):
             mine = frame[frame["exit"] == exit_]
             ece = float(mine.groupby("cell")["ece"].first().mean())
@@ -62,10 +63,9 @@ def reliability(rows: Rows, group: str) -> tuple[Figure, NDArray[np.object_]]:
             axes.text(0.05, 0.93, f"ECE {100 * ece:.1f}", fontsize=8, color=INK, va="top", transform=axes.transAxes)
         for unused in grid[len(exits) :]:
             unused.set_axis_off()
-        seeds = f", {len(cells)} seeds" if len(cells) > 1 else ""
         figure.suptitle(
-            f"{group}{seeds}: right as often as sure?", x=0.1 / width, y=1 - 0.1 / height, ha="left", va="top",
-            fontsize=10.5, fontweight="bold",
+            f"{group}{repeats_text(cells)}: right as often as sure?", x=0.1 / width, y=1 - 0.1 / height, ha="left",
+            va="top", fontsize=10.5, fontweight="bold",
         )  # fmt: skip
         figure.supxlabel("confidence: largest softmax probability (%)", y=0.08 / height, fontsize=9.5, color=INK)
         said = "right (%); bars: share of samples (%)" if n_lines > 1 else "right (%)\nbars: samples (%)"
@@ -93,7 +93,3 @@ def _draw(axes: Axes, bins: pd.DataFrame) -> None:
         100 * bins["right"].to_numpy(dtype=float) / n,
         color=_POINT, linewidth=1.4, marker="o", markersize=3.2, zorder=3,
     )  # fmt: skip
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 105)
-    axes.set_xticks([0, 50, 100])
-    axes.set_yticks([0, 50, 100])

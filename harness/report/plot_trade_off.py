@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
@@ -16,47 +15,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from numpy.typing import NDArray
 
-from harness.report.display import metric_label, metric_scale
-from harness.report.frame import CURVES, EXITS, RESULTS, ReportError, Rows, causal_mask, check_cells, headline_rows
+from harness.report.frame import Rows
 from harness.report.style import BAND, HIGHLIGHT, INK, MUTED, QUIET, new_axes, policy_marks, styled
+from harness.report.trade_off_data import Point, TradeOffData, trade_off_data
 
-Floats = NDArray[np.float64]
 _SPEEDUP_TICKS = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48)
 _FEW_POINTS = 8
 _DISC_DISTANCE = 0.045  # of the width of the axes
 OTHERS = "other policies"
 CHOSEN_NOTE = "large mark: threshold\nchosen on calibration"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One curve: speed-up by layers against the shown metric."""
-
-    speedup: Floats
-    metric: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One operating point."""
-
-    speedup: float
-    metric: float
-
-
-@dataclass(frozen=True, slots=True)
-class TradeOffData:
-    """Everything the figure draws, in shown units (metric times its scale), averaged over the seeds given."""
-
-    label: str
-    curves: dict[str, list[Line]]
-    points: dict[str, list[Point]]
-    static: Line
-    final: tuple[float, float, float]
-    oracle: dict[str, Point] = field(default_factory=dict)
-    n_seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,70 +35,6 @@ class View:
     metric: tuple[float, float]
     exits_below: tuple[int, ...]
     points_below: tuple[str, ...] = ()
-
-
-def trade_off_data(results: Rows, curves: Rows, exits: Rows, cells: Sequence[str]) -> TradeOffData:
-    """Gather what the figure shows of a cell, or of the seeds of one: then the mean at equal mean exit.
-
-    Between two neighbouring operating points the mean is linear in the mean exit: that is what choosing between the
-    two thresholds by a coin would reach, so averaging needs no grid.
-
-    Raises:
-        ReportError: A cell has no exits.
-    """
-    per_exit = check_cells(exits, EXITS, cells)
-    all_curves = check_cells(curves, CURVES, cells)
-    if missing := sorted(set(cells) - set(per_exit["cell"])):
-        raise ReportError(f"There are no exits of {', '.join(missing)} to draw; give their rows in the frame 'exits'.")
-    metric = str(per_exit["metric"].iloc[0])
-    scale = metric_scale(metric)[0]
-    static = per_exit.groupby("exit")[["value", "low", "high", "layers"]].mean()
-    final = static.iloc[-1]
-    lines: dict[str, list[Line]] = {}
-    causal_curves = all_curves[causal_mask(all_curves)]
-    for (name, _), rows in causal_curves.groupby(["policy_name", "knob"], sort=False):
-        n_exits = float(final["layers"])
-        lines.setdefault(str(name), []).append(_mean_line([one for _, one in rows.groupby("cell")], n_exits, scale))
-    points: dict[str, list[Point]] = {}
-    oracle: dict[str, Point] = {}
-    heads = headline_rows(check_cells(results, RESULTS, cells))
-    for (name, causal, _), rows in heads.groupby(["policy_name", "causal", "operating"], sort=False):
-        # several instances of one rule (patience 1, 2, ...) are several points; seeds of one instance are one
-        ranked = rows.assign(instance=rows.groupby("cell").cumcount())
-        for _, same in ranked.groupby("instance"):
-            point = Point(float(same["speedup_layers"].mean()), float(same["value"].mean()) * scale)
-            if causal:
-                points.setdefault(str(name), []).append(point)
-            else:
-                oracle[str(name)] = point
-    return TradeOffData(
-        label=metric_label(metric),
-        curves=lines,
-        points=points,
-        static=Line(
-            (final["layers"] / static["layers"]).to_numpy(dtype=float), static["value"].to_numpy(dtype=float) * scale
-        ),
-        final=(float(final["value"]) * scale, float(final["low"]) * scale, float(final["high"]) * scale),
-        oracle=oracle,
-        n_seeds=len(set(cells)),
-    )
-
-
-def _mean_line(seeds: list[pd.DataFrame], n_layers: float, scale: float) -> Line:
-    """Average curves over the seeds, at every mean exit where one of them has an operating point."""
-    sorted_seeds = [rows.dropna(subset=["mean_exit", "value"]).sort_values("mean_exit") for rows in seeds]
-    sorted_seeds = [rows for rows in sorted_seeds if len(rows)]
-    if not sorted_seeds:
-        return Line(np.empty(0), np.empty(0))
-    if len(sorted_seeds) == 1:
-        only = sorted_seeds[0]
-        return Line(only["speedup_layers"].to_numpy(dtype=float), only["value"].to_numpy(dtype=float) * scale)
-    first = max(float(rows["mean_exit"].iloc[0]) for rows in sorted_seeds)
-    last = min(float(rows["mean_exit"].iloc[-1]) for rows in sorted_seeds)
-    exits = np.unique(np.concatenate([rows["mean_exit"].to_numpy(dtype=float) for rows in sorted_seeds]))
-    exits = exits[(exits >= first) & (exits <= last)]
-    values = [np.interp(exits, rows["mean_exit"], rows["value"]) for rows in sorted_seeds]
-    return Line(n_layers / exits, np.asarray(np.mean(values, axis=0) * scale, dtype=np.float64))
 
 
 def choose_view(data: TradeOffData, highlight: Sequence[str]) -> View:
@@ -305,6 +209,7 @@ def _draw_static(axes: Axes, data: TradeOffData, view: View) -> None:
             markeredgewidth=1.0,
             zorder=4,
             clip_on=False,
+            in_layout=False,  # it lies inside: measuring it would only take time
             label="static exit",
         )
         axes.annotate(
@@ -316,6 +221,7 @@ def _draw_static(axes: Axes, data: TradeOffData, view: View) -> None:
             color=INK,
             zorder=4.5,
             annotation_clip=False,
+            in_layout=False,
         )
 
 

@@ -1,11 +1,12 @@
 """The tables of a run: full precision in CSV, rounded for people in Markdown and LaTeX.
 
-All three files of a table are byte-deterministic: the same rows in any order give the same bytes.
+All files of a table are byte-deterministic: the same rows in any order give the same bytes.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,11 +206,15 @@ def console_table(results: Rows) -> ConsoleTable:
     joined = over_seeds(headline_rows(frame))
     rows: list[tuple[str, ...]] = []
     starts = []
+    of_group: dict[str, list[Any]] = {}
+    for row in records(joined):
+        of_group.setdefault(row.group, []).append(row)
+    failed = records(frame[frame["status"] != "ok"])
     for group, cells in groups(frame).items():
         starts.append(len(rows))
-        mine = joined[joined["group"] == group]
-        several = set(mine.loc[mine["policy_name"].duplicated(keep=False), "policy_name"])
-        for row in records(mine):
+        mine = of_group.get(group, [])
+        several = {name for name, count in Counter(row.policy_name for row in mine).items() if count > 1}
+        for row in mine:
             scale, digits = metric_scale(row.metric)
             value = mean_sd(row.value, row.value_sd, digits, scale=scale)
             rows.append(
@@ -225,8 +230,9 @@ def console_table(results: Rows) -> ConsoleTable:
                     _disagreements(row.disagreements, row.live_n),
                 )
             )
-        for row in records(frame[(frame["status"] != "ok") & frame["cell"].isin(cells)]):
-            rows.append((row.cell, short_spec(row.policy), _note(row), *[DASH] * 6))
+        for row in failed:
+            if row.cell in cells:
+                rows.append((row.cell, short_spec(row.policy), _note(row), *[DASH] * 6))
     metrics = set(joined["metric"])
     metric = metric_label(metrics.pop()) if len(metrics) == 1 else "metric"
     columns = (
@@ -243,9 +249,9 @@ def console_table(results: Rows) -> ConsoleTable:
     return ConsoleTable(columns, tuple(rows), tuple(starts), (MARKS_NOTE, _SEEDS_NOTE, _UNITS_NOTE))
 
 
-def write_table(table: Table, folder: Path) -> list[Path]:
-    """Write ``<name>.csv``, ``<name>.md`` and ``<name>.tex`` into a folder and give their paths."""
-    texts = {"csv": to_csv(table), "md": to_markdown(table), "tex": to_latex(table)}
+def write_table(table: Table, folder: Path, *, latex: bool = False) -> list[Path]:
+    """Write ``<name>.csv`` and ``<name>.md`` into a folder, and ``<name>.tex`` if asked, and give their paths."""
+    texts = {"csv": to_csv(table), "md": to_markdown(table)} | ({"tex": to_latex(table)} if latex else {})
     return [write_text(folder / f"{table.name}.{ending}", text) for ending, text in texts.items()]
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from harness.report.aggregate import mean_defined
 from harness.report.display import (
     DASH,
     interval,
@@ -16,7 +19,7 @@ from harness.report.display import (
     number,
     short_spec,
 )
-from harness.report.frame import natural_key, records, split_cell
+from harness.report.frame import natural_key, places, records, split_cell
 from harness.report.tables import Table
 
 _POOLED_NOTE = (
@@ -195,14 +198,17 @@ def sizes_table(sizes: pd.DataFrame) -> Table:
         own=sizes.groupby(["cell", "policy", "operating"])["n_calibration"].transform("max") == sizes["n_calibration"],
     )
     partial = sorted({int(n) for n in frame.loc[~frame["own"], "n_calibration"]})
+    metric, size, own = (frame[name].tolist() for name in ("metric", "n_calibration", "own"))
+    achieved = frame[["delta", "delta_q05", "speedup", "repeats"]].to_numpy(dtype=float)
     lines = []
-    for (group, policy, operating), rows in frame.groupby(["group", "policy", "operating"], sort=False):
-        scale, digits = metric_scale(str(rows["metric"].iloc[0]))
-        line = {"cell": group, "policy": short_spec(str(policy)), "threshold by": operating}
-        for n in partial:
-            line[str(n)] = _achieved(rows[(rows["n_calibration"] == n) & ~rows["own"]], digits, scale)
-        line["all"] = _achieved(rows[rows["own"]], digits, scale)
-        lines.append(line)
+    for (group, policy, operating), rows in places(frame, ("group", "policy", "operating")).items():
+        scale, digits = metric_scale(metric[rows[0]])
+        line = dict.fromkeys([*map(str, partial), "all"], DASH)
+        of_size: dict[str, list[int]] = {}
+        for row in rows:
+            of_size.setdefault("all" if own[row] else str(size[row]), []).append(row)
+        line |= {name: _achieved(achieved[mine], digits, scale) for name, mine in of_size.items()}
+        lines.append({"cell": group, "policy": short_spec(policy), "threshold by": operating, **line})
     columns = ["cell", "policy", "threshold by", *map(str, partial), "all"]
     notes = (
         "Columns: samples of the calibration split used. Each entry: metric on test minus the final exit's (× 100 for "
@@ -234,14 +240,13 @@ def _places(cells: pd.Series) -> list[float]:
     return [-1.0 if cell.startswith("all ") else float(ordered.index(cell)) for cell in cells]
 
 
-def _achieved(rows: pd.DataFrame, digits: int, scale: float) -> str:
-    """Show e.g. ``-0.4 (-1.9) 2.1×``."""
-    if not len(rows) or rows["delta"].isna().all():
+def _achieved(rows: NDArray[np.float64], digits: int, scale: float) -> str:
+    """Show e.g. ``-0.4 (-1.9) 2.1×`` of [rows, 4] delta, its 5 % quantile, speed-up and repeats."""
+    delta, quantile, speed = (mean_defined(rows[:, column]) for column in range(3))
+    if math.isnan(delta):
         return DASH
-    mean = number(rows["delta"].mean(), digits, scale=scale, signed=True)
-    several = bool((rows["repeats"] > 1).any())
-    low = f" ({number(rows['delta_q05'].mean(), digits, scale=scale, signed=True)})" if several else ""
-    speed = rows["speedup"].mean()
+    mean = number(delta, digits, scale=scale, signed=True)
+    low = f" ({number(quantile, digits, scale=scale, signed=True)})" if (rows[:, 3] > 1).any() else ""
     return f"{mean}{low}" + ("" if math.isnan(speed) else f" {number(speed, 2)}×")
 
 

@@ -10,11 +10,11 @@ import pandas as pd
 
 from harness.report.files import write_text
 from harness.report.frame import groups
-from harness.report.groups import TRADE_OFF, Drawn, Frames, Group, drawn, write_drawn
+from harness.report.groups import TRADE_OFF, Drawn, Frames, Group, Sketch, write_drawn
 from harness.report.page import Section, render_page
 from harness.report.plot_overview import overview
 from harness.report.plot_time import time_against_layers, timed_rows
-from harness.report.tables import ConsoleTable, exits_table, summary_table, write_table
+from harness.report.tables import ConsoleTable, Table, exits_table, summary_table, write_table
 
 OVERVIEW, TIME = "overview", "time_against_layers"
 OVERVIEW_DPI = 150
@@ -28,32 +28,37 @@ def first_cells(frames: Frames, variants: Collection[str] = ()) -> list[str]:
     return [cell for cells in shown[:IN_OVERVIEW] for cell in cells]
 
 
-def draw_overview(frames: Frames) -> Drawn | None:
+def draw_overview(frames: Frames) -> Sketch | None:
     """Draw the trade-off of the first data sets side by side, if there is any."""
     if not len(frames.exits):
         return None
     figure = overview(frames.results, frames.curves, frames.exits)[0]
-    return drawn(OVERVIEW, figure, TRADE_OFF, dpi=OVERVIEW_DPI)
+    return Sketch(OVERVIEW, figure, TRADE_OFF, OVERVIEW_DPI)
 
 
-def draw_time(results: pd.DataFrame) -> Drawn | None:
+def draw_time(results: pd.DataFrame) -> Sketch | None:
     """Draw measured time against layers, if anything was timed."""
-    return drawn(TIME, time_against_layers(results)[0], _TIME) if len(timed_rows(results)) else None
+    timed = timed_rows(results)
+    return Sketch(TIME, time_against_layers(timed)[0], _TIME) if len(timed) else None
 
 
-def write_tables(frames: Frames, shown: Sequence[Group], folder: Path) -> list[Path]:
-    """Write every table as CSV, Markdown and LaTeX and give the paths."""
-    tables = [summary_table(frames.results), *(group.table for group in shown), exits_table(frames.exits)]
-    return [path for table in tables for path in write_table(table, folder)]
+def whole_tables(frames: Frames) -> list[Table]:
+    """Give the tables of all cells together: every row, and every exit alone."""
+    return [summary_table(frames.results), exits_table(frames.exits)]
+
+
+def write_tables(tables: Sequence[Table], folder: Path, *, latex: bool = False) -> list[Path]:
+    """Write every table as CSV and Markdown, and as LaTeX if asked, and give the paths."""
+    return [path for table in tables for path in write_table(table, folder, latex=latex)]
 
 
 def write_plots(figures: Sequence[Drawn], folder: Path) -> list[Path]:
-    """Write every figure as PNG and PDF and give the paths."""
+    """Write every figure and give the paths."""
     return [path for figure in figures for path in write_drawn(figure, folder)]
 
 
 def write_page(
-    frames: Frames,
+    whole: Sequence[Table],
     shown: Sequence[Group],
     path: Path,
     manifest: Mapping[str, object],
@@ -65,7 +70,7 @@ def write_page(
     """Write the self-contained page and give its path.
 
     Args:
-        frames: The checked frames.
+        whole: The tables of all cells together, folded at the end.
         shown: What is shown of every group.
         path: Where to write, e.g. ``results/report.html``.
         manifest: What the run was made with; shown at the end, nested mappings flattened.
@@ -77,8 +82,7 @@ def write_page(
     if TIME in drawn:
         sections.append(Section("Time", [drawn[TIME].shown]))
     sections += more
-    every = [summary_table(frames.results), exits_table(frames.exits)]
-    sections.append(Section("All rows", (), every, folded=True))
+    sections.append(Section("All rows", (), whole, folded=True))
     figures = [drawn[OVERVIEW].shown] if OVERVIEW in drawn else []
     title = "Early-exit policies compared"
     return write_text(path, render_page(sections, headline, manifest, title=title, headline_figures=figures))

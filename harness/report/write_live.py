@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.report.frame import headline_rows
 from harness.report.frame_live import LiveFrames
-from harness.report.groups import DPI, Drawn, drawn
+from harness.report.groups import Drawn, Sketch
 from harness.report.page import Section
 from harness.report.plot_exit_latency import exit_latency, valid_times
 from harness.report.plot_live import latency_against_rate, latency_distributions, throughput, time_against_costs
@@ -61,14 +61,14 @@ def live_tables(frames: LiveFrames) -> list[Table]:
     return [make(frame) for frame, make in found if len(frame)]
 
 
-def live_figures(frames: LiveFrames, results: pd.DataFrame) -> list[Callable[[], Drawn]]:
+def live_figures(frames: LiveFrames, results: pd.DataFrame) -> list[Callable[[], Sketch]]:
     """Give what draws each figure that has rows; the work is done where it is called.
 
     Args:
         frames: What was measured.
         results: Rows of the results frame, which say what thresholds were chosen.
     """
-    tasks: list[Callable[[], Drawn]] = []
+    tasks: list[Callable[[], Sketch]] = []
     timed = frames.live[(frames.live["verdict"] == "VALID") & (frames.live["policy_name"] != "final")]
     if len(timed):
         tasks.append(partial(draw_costs, frames.live))
@@ -91,29 +91,29 @@ def shown_latencies(latency: pd.DataFrame, results: pd.DataFrame) -> pd.DataFram
     return latency.merge(chosen[["cell", "policy"]], on=["cell", "policy"])
 
 
-def draw_costs(live: pd.DataFrame) -> Drawn:
+def draw_costs(live: pd.DataFrame) -> Sketch:
     """Draw time against layers and MACs."""
-    return drawn(COSTS, time_against_costs(live)[0], _COSTS, dpi=DPI)
+    return Sketch(COSTS, time_against_costs(live)[0], _COSTS)
 
 
-def draw_latency(latency: pd.DataFrame) -> Drawn:
+def draw_latency(latency: pd.DataFrame) -> Sketch:
     """Draw the distributions."""
-    return drawn(LATENCY, latency_distributions(latency)[0], _LATENCY, dpi=DPI)
+    return Sketch(LATENCY, latency_distributions(latency)[0], _LATENCY)
 
 
-def draw_throughput(batches: pd.DataFrame) -> Drawn:
+def draw_throughput(batches: pd.DataFrame) -> Sketch:
     """Draw the throughput."""
-    return drawn(THROUGHPUT, throughput(batches)[0], _THROUGHPUT, dpi=DPI)
+    return Sketch(THROUGHPUT, throughput(batches)[0], _THROUGHPUT)
 
 
-def draw_server(server: pd.DataFrame, bounds: pd.DataFrame) -> Drawn:
+def draw_server(server: pd.DataFrame, bounds: pd.DataFrame) -> Sketch:
     """Draw the latency under load."""
-    return drawn(SERVER, latency_against_rate(server, bounds)[0], _SERVER, dpi=DPI)
+    return Sketch(SERVER, latency_against_rate(server, bounds)[0], _SERVER)
 
 
-def draw_exits(times: pd.DataFrame, dataset: str) -> Drawn:
+def draw_exits(times: pd.DataFrame, dataset: str) -> Sketch:
     """Draw the time to each exit on one data set."""
-    return drawn(f"{EXITS}{dataset}", exit_latency(times)[0], f"{dataset}. {_EXITS}", dpi=DPI)
+    return Sketch(f"{EXITS}{dataset}", exit_latency(times)[0], f"{dataset}. {_EXITS}")
 
 
 def live_sections(tables: list[Table], figures: Mapping[str, Drawn]) -> list[Section]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.report.frame import Rows
 from harness.report.frame_media import MediaFrames
-from harness.report.groups import DPI, Drawn, drawn
+from harness.report.groups import Drawn, Sketch
 from harness.report.page import Section
 from harness.report.plot_alpha import alpha_sweep
 from harness.report.plot_contact_sheet import contact_sheet
@@ -48,9 +48,9 @@ def media_tables(frames: MediaFrames) -> dict[str, list[Table]]:
     return {title: tables for title, tables in found.items() if tables}
 
 
-def media_figures(frames: MediaFrames) -> list[Callable[[], Drawn]]:
+def media_figures(frames: MediaFrames) -> list[Callable[[], Sketch]]:
     """Give what draws each figure; the work is done where it is called."""
-    tasks: list[Callable[[], Drawn]] = []
+    tasks: list[Callable[[], Sketch]] = []
     for backbone, dataset in _places(frames.depths):
         mine = [_of(rows, backbone, dataset) for rows in (frames.depths, frames.depth_exits)]
         tasks.append(partial(draw_depth, mine[0], mine[1], f"{backbone}.{dataset}"))
@@ -60,19 +60,19 @@ def media_figures(frames: MediaFrames) -> list[Callable[[], Drawn]]:
     return tasks
 
 
-def draw_depth(depths: pd.DataFrame, exits: pd.DataFrame, name: str) -> Drawn:
+def draw_depth(depths: pd.DataFrame, exits: pd.DataFrame, name: str) -> Sketch:
     """Draw the depth of exits of one network and data set."""
-    return drawn(f"exit_depth_{name}", exit_depth(depths, exits, name)[0], f"{name}. {_DEPTH}", dpi=DPI)
+    return Sketch(f"exit_depth_{name}", exit_depth(depths, exits, name)[0], f"{name}. {_DEPTH}")
 
 
-def draw_alpha(rows: pd.DataFrame, curves: pd.DataFrame, name: str) -> Drawn:
+def draw_alpha(rows: pd.DataFrame, curves: pd.DataFrame, name: str) -> Sketch:
     """Draw the sweep of one network and data set."""
-    return drawn(f"leenet_alpha_{name}", alpha_sweep(rows, curves, name)[0], f"{name}. {_ALPHA}", dpi=DPI)
+    return Sketch(f"leenet_alpha_{name}", alpha_sweep(rows, curves, name)[0], f"{name}. {_ALPHA}")
 
 
-def draw_sheet(rows: Rows, pixels: Mapping[int, np.ndarray], name: str) -> Drawn:
+def draw_sheet(rows: Rows, pixels: Mapping[int, np.ndarray], name: str) -> Sketch:
     """Draw the contact sheet of one network and data set."""
-    return drawn(f"contact_sheet_{name}", contact_sheet(rows, pixels, name)[0], f"{name}. {_SHEET}", dpi=DPI)
+    return Sketch(f"contact_sheet_{name}", contact_sheet(rows, pixels, name)[0], f"{name}. {_SHEET}")
 
 
 def media_sections(tables: Mapping[str, list[Table]], figures: Mapping[str, Drawn]) -> list[Section]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.report.frame import groups
 from harness.report.frame_papers import PaperFrames
-from harness.report.groups import DPI, Drawn, Group, drawn
+from harness.report.groups import Drawn, Group, Sketch
 from harness.report.page import Section
 from harness.report.plot_overthinking import overthinking
 from harness.report.plot_recipes import recipe_differences, recipe_exits
@@ -55,9 +55,9 @@ def paper_tables(frames: PaperFrames) -> dict[str, list[Table]]:
     return {title: tables for title, tables in found.items() if tables}
 
 
-def paper_figures(frames: PaperFrames) -> list[Callable[[], Drawn]]:
+def paper_figures(frames: PaperFrames) -> list[Callable[[], Sketch]]:
     """Give what draws each figure; the work is done where it is called."""
-    tasks: list[Callable[[], Drawn]] = []
+    tasks: list[Callable[[], Sketch]] = []
     for group, cells in groups(frames.agreement).items():
         mine = [_of(rows, cells) for rows in (frames.reliability, frames.agreement, frames.overthinking)]
         tasks.append(partial(draw_overthinking, mine[1], mine[2], group))
@@ -69,25 +69,25 @@ def paper_figures(frames: PaperFrames) -> list[Callable[[], Drawn]]:
     return tasks
 
 
-def draw_reliability(rows: pd.DataFrame, group: str) -> Drawn:
+def draw_reliability(rows: pd.DataFrame, group: str) -> Sketch:
     """Draw the reliability of the exits of a group."""
-    return drawn(f"reliability_{group}", reliability(rows, group)[0], f"{group}. {_RELIABILITY}", dpi=DPI)
+    return Sketch(f"reliability_{group}", reliability(rows, group)[0], f"{group}. {_RELIABILITY}")
 
 
-def draw_overthinking(agreement: pd.DataFrame, changes: pd.DataFrame, group: str) -> Drawn:
+def draw_overthinking(agreement: pd.DataFrame, changes: pd.DataFrame, group: str) -> Sketch:
     """Draw how the exits of a group differ."""
     figure = overthinking(agreement, changes, group)[0]
-    return drawn(f"overthinking_{group}", figure, f"{group}. {_AGREEMENT}", dpi=DPI)
+    return Sketch(f"overthinking_{group}", figure, f"{group}. {_AGREEMENT}")
 
 
-def draw_recipe_exits(rows: pd.DataFrame) -> Drawn:
+def draw_recipe_exits(rows: pd.DataFrame) -> Sketch:
     """Draw every exit by recipe."""
-    return drawn(RECIPE_EXITS, recipe_exits(rows)[0], _EXITS, dpi=DPI)
+    return Sketch(RECIPE_EXITS, recipe_exits(rows)[0], _EXITS)
 
 
-def draw_recipe_differences(rows: pd.DataFrame) -> Drawn:
+def draw_recipe_differences(rows: pd.DataFrame) -> Sketch:
     """Draw what each recipe changes."""
-    return drawn(RECIPE_DIFFERENCES, recipe_differences(rows)[0], _DIFFERENCES, dpi=DPI)
+    return Sketch(RECIPE_DIFFERENCES, recipe_differences(rows)[0], _DIFFERENCES)
 
 
 def with_paper_figures(shown: Sequence[Group], figures: Mapping[str, Drawn]) -> list[Group]:

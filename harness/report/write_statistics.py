@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from harness.report.frame_statistics import StudyFrames
-from harness.report.groups import Drawn, drawn
+from harness.report.groups import Drawn, Sketch
 from harness.report.page import Section
 from harness.report.plot_ranks import rank_plot
-from harness.report.tables import Table, write_table
+from harness.report.tables import Table
 from harness.report.tables_catalogue import catalogue_table
 from harness.report.tables_claims import claims_by_cell_table, claims_table
 from harness.report.tables_statistics import (
@@ -23,7 +22,6 @@ from harness.report.tables_statistics import (
     transfer_table,
 )
 
-_DPI = 130
 _RANKS = (
     "Average rank of each policy by its mean gain over static exits; policies joined by a bar cannot be told apart "
     "with so many data sets."
@@ -45,14 +43,9 @@ def study_tables(frames: StudyFrames) -> list[Table]:
     ]
 
 
-def write_study_tables(tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Write every table as CSV, Markdown and LaTeX and give the paths."""
-    return [path for table in tables for path in write_table(table, folder)]
-
-
-def draw_ranks(ranks: pd.DataFrame, by: str) -> Drawn:
+def draw_ranks(ranks: pd.DataFrame, by: str) -> Sketch:
     """Draw the ranks by one quantity."""
-    return drawn(f"ranks_{by}", rank_plot(ranks, by)[0], _RANKS, dpi=_DPI)
+    return Sketch(f"ranks_{by}", rank_plot(ranks, by)[0], _RANKS)
 
 
 def study_sections(tables: Sequence[Table], ranks: Sequence[Drawn] = ()) -> list[Section]:

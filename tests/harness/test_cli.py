@@ -199,8 +199,11 @@ def test_import_list_compare_report(call: Call, files: tuple[Path, Path], tmp_pa
     first = call("report", "--out", out, "--quiet").data
     assert first["cells"] == 1
     before = {path: Path(path).read_bytes() for path in first["files"]}
-    assert {Path(path).suffix for path in before} >= {".csv", ".md", ".tex", ".png", ".pdf", ".html"}
+    assert {Path(path).suffix for path in before} == {".csv", ".md", ".png", ".html"}
+    printed = [Path(path) for path in call("report", "--print", "--out", out, "--quiet").data["files"]]
+    assert {path.suffix for path in printed} == {".csv", ".md", ".tex", ".png", ".pdf", ".html"}
     call("report", "--out", out, "--quiet")
+    assert not any(path.exists() for path in printed if path.suffix in {".tex", ".pdf"})
     changed = [path for path, content in before.items() if Path(path).read_bytes() != content]
     assert not changed
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.report.aggregate import over_seeds
+from harness.report.aggregate import mean_defined, over_seeds
 from harness.report.frame import RESULTS, check_rows
 
 
@@ -59,3 +59,8 @@ def test_undefined_is_not_summed_to_zero_and_one_invalid_timing_shows(digits):
 
 def test_nothing_ok_gives_no_rows(skipped):
     assert len(over_seeds(check_rows([skipped], RESULTS))) == 0
+
+
+def test_the_mean_leaves_out_what_is_undefined():
+    assert mean_defined(np.array([1.0, np.nan, 3.0])) == 2.0
+    assert np.isnan(mean_defined(np.array([np.nan]))) and np.isnan(mean_defined(np.empty(0)))

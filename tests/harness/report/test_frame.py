@@ -13,6 +13,8 @@ from harness.report.frame import (
     groups,
     headline_rows,
     natural_key,
+    places,
+    records,
     split_cell,
 )
 
@@ -121,3 +123,24 @@ def test_headline_prefers_calibrated_thresholds_and_falls_back_to_fixed(frames):
     assert set(rows.loc[rows["policy_name"] == "max_prob", "protocol"]) == {"calibration"}
     without = checked[~((checked["policy_name"] == "max_prob") & (checked["protocol"] == "calibration"))]
     assert set(headline_rows(without).query("policy_name == 'max_prob'")["protocol"]) == {"fixed"}
+
+
+def test_places_are_those_of_the_rows_that_share_values_in_order():
+    frame = pd.DataFrame({"a": ["x", "y", "x", "x"], "b": [1, 1, 2, 1]}, index=[9, 8, 7, 6])
+    assert list(places(frame, ("a", "b")).items()) == [(("x", 1), [0, 3]), (("y", 1), [1]), (("x", 2), [2])]
+    assert places(frame.iloc[:0], ("a",)) == {}
+
+
+def test_checking_twice_changes_nothing(frames):
+    once = check_rows(frames.results, RESULTS)
+    pd.testing.assert_frame_equal(check_rows(once, RESULTS), once)
+    wrong = once.assign(value=np.inf)
+    with pytest.raises(ReportError, match="finite"):
+        check_rows(wrong, RESULTS)
+
+
+def test_records_are_plain_values_by_name():
+    (row,) = records(pd.DataFrame({"name": ["a"], "count": pd.array([None], dtype="Int64")}))
+    assert row.name == "a"
+    assert row[1] is pd.NA
+    assert records(pd.DataFrame({"name": []})) == []

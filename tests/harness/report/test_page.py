@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.report.page import PageFigure, Section, flatten, page_figure, render_page
-from harness.report.style import pixels
+from harness.report.style import png_bytes
 from harness.report.tables import console_table, group_table, summary_table
 
 
@@ -39,7 +39,7 @@ def page(frames, skipped):
     sections = [
         Section(
             "cnn6.digits",
-            [page_figure(figure, 'a "quoted" <caption>', pixels(figure, 130))],
+            [page_figure(figure, 'a "quoted" <caption>', png_bytes(figure))],
             [group_table(rows, "cnn6.digits")],
         ),
         Section("All rows", (), [summary_table(rows)], folded=True),
@@ -52,7 +52,7 @@ def test_the_page_fetches_nothing_and_is_well_formed(page):
     outline.feed(page)
     assert outline.open == []
     assert outline.fetched
-    assert all(address.startswith("data:image/webp;base64,") for address in outline.fetched)
+    assert all(address.startswith("data:image/png;base64,") for address in outline.fetched)
     assert "http://" not in page.replace("http-equiv", "")
     assert "https://" not in page
     assert not re.search(r"@import|url\(", page)
@@ -81,7 +81,7 @@ def test_anchor_and_figure_size():
 
     def empty():
         figure = Figure(figsize=(2, 1))
-        return figure, "empty", pixels(figure, 130)
+        return figure, "empty", png_bytes(figure)
 
     made = page_figure(*empty())
     assert (made.width, made.height) == (192, 96)

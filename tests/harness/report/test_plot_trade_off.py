@@ -4,8 +4,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.report.frame import ReportError
-from harness.report.plot_trade_off import Line, Point, TradeOffData, choose_view, trade_off, trade_off_data
+from harness.report.plot_trade_off import choose_view, trade_off
 from harness.report.style import HIGHLIGHT
+from harness.report.trade_off_data import Line, Point, TradeOffData, trade_off_data
 
 CELL = "minilm-l6.bbc-headlines.s0"
 

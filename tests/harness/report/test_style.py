@@ -1,8 +1,9 @@
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from harness.report.style import HIGHLIGHT, new_axes, policy_marks, save, styled
+from harness.report.style import HIGHLIGHT, new_axes, pixels, policy_marks, save, styled
 
 
 def draw():
@@ -14,23 +15,23 @@ def draw():
 
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path):
-    first = [path.read_bytes() for path in save(draw(), tmp_path / "one")]
-    second = [path.read_bytes() for path in save(draw(), tmp_path / "two")]
+    first = [path.read_bytes() for path in save(draw(), tmp_path / "one", pdf=True)]
+    second = [path.read_bytes() for path in save(draw(), tmp_path / "two", pdf=True)]
     assert first == second
     again = draw()
     save(again, tmp_path / "three")
-    assert [path.read_bytes() for path in save(again, tmp_path / "three")] == first
+    assert [path.read_bytes() for path in save(again, tmp_path / "three", pdf=True)] == first
 
 
 def test_files_carry_no_date_and_no_version(tmp_path):
-    png, pdf = (path.read_bytes() for path in save(draw(), tmp_path / "one"))
+    png, pdf = (path.read_bytes() for path in save(draw(), tmp_path / "one", pdf=True))
     assert b"Software" not in png
     assert b"CreationDate" not in pdf
     assert mpl.__version__.encode() not in pdf
 
 
 def test_the_dots_of_a_cell_id_stay_in_the_name(tmp_path):
-    paths = save(draw(), tmp_path / "new" / "trade_off_cnn6.digits.s0")
+    paths = save(draw(), tmp_path / "new" / "trade_off_cnn6.digits.s0", pdf=True)
     assert [path.name for path in paths] == ["trade_off_cnn6.digits.s0.png", "trade_off_cnn6.digits.s0.pdf"]
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(path.name for path in paths)
 
@@ -40,6 +41,27 @@ def test_the_users_settings_neither_matter_nor_change(tmp_path):
     with mpl.rc_context({"font.size": 31.0, "axes.facecolor": "red"}):
         assert save(draw(), tmp_path / "other")[0].read_bytes() == plain
         assert mpl.rcParams["font.size"] == 31.0
+
+
+def test_white_stays_white_and_colours_stay_close():
+    figure = draw()
+    image = pixels(figure, 130)
+    shown = np.asarray(image.convert("RGB"))
+    exact = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    assert image.mode == "P"
+    assert shown[0, 0].tolist() == [255, 255, 255]
+    white = (exact == 255).all(axis=2)
+    assert (shown[white] == 255).all()
+    assert np.abs(shown.astype(int) - exact).mean() < 0.5
+
+
+def test_a_figure_of_one_colour_can_be_rendered():
+    assert np.asarray(pixels(Figure(figsize=(1, 1)), 50).convert("RGB")).min() == 255
+    assert np.asarray(pixels(Figure(figsize=(1, 1), facecolor="red"), 50).convert("RGB"))[0, 0].tolist() == [255, 0, 0]
+
+
+def test_without_being_asked_there_is_no_pdf(tmp_path):
+    assert [path.name for path in save(draw(), tmp_path / "one")] == ["one.png"]
 
 
 def test_highlighted_policies_differ_without_colour():

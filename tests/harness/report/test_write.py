@@ -1,20 +1,30 @@
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
-from harness.report.groups import check_frames, figure_jobs, rows_of_groups, show_group
+from harness.report.groups import check_frames, figure_jobs, rows_of_groups, show_figure, show_group
 from harness.report.tables import console_table
-from harness.report.write import draw_overview, draw_time, first_cells, write_page, write_plots, write_tables
+from harness.report.write import (
+    draw_overview,
+    draw_time,
+    first_cells,
+    whole_tables,
+    write_page,
+    write_plots,
+    write_tables,
+)
 
 
-def write_all(frames, folder):
-    shown = [show_group(rows) for rows in rows_of_groups(frames)]
-    both = draw_overview(frames.of(first_cells(frames))), draw_time(frames.results)
-    drawn = {figure.name: figure for figure in both if figure is not None}
-    paths = write_tables(frames, shown, folder / "tables")
+def write_all(frames, folder, *, for_print=False):
+    shown = [show_group(rows, pdf=for_print) for rows in rows_of_groups(frames)]
+    tasks = partial(draw_overview, frames.of(first_cells(frames))), partial(draw_time, frames.results)
+    drawn = {figure.name: figure for task in tasks if (figure := show_figure(task, pdf=for_print)) is not None}
+    whole = whole_tables(frames)
+    paths = write_tables([*whole, *(group.table for group in shown)], folder / "tables", latex=for_print)
     paths += write_plots([*drawn.values(), *(one for group in shown for one in group.figures)], folder / "plots")
     headline = console_table(frames.results)
-    return [*paths, write_page(frames, shown, folder / "report.html", {"commit": "abc"}, headline, drawn=drawn)]
+    return [*paths, write_page(whole, shown, folder / "report.html", {"commit": "abc"}, headline, drawn=drawn)]
 
 
 @pytest.fixture
@@ -28,17 +38,22 @@ def one_cell(frames, skipped):
     return check_frames([*results, skipped], curves, picked.exits, picked.histograms)
 
 
-def test_tables_plots_and_page_twice_give_the_same_bytes(one_cell, tmp_path):
+@pytest.mark.parametrize("for_print", [False, True])
+def test_tables_plots_and_page_twice_give_the_same_bytes(one_cell, tmp_path, for_print):
     written = []
     for name in ("first", "second"):
         folder = tmp_path / name
-        paths = write_all(one_cell, folder)
+        paths = write_all(one_cell, folder, for_print=for_print)
         assert sorted(paths) == sorted(path for path in folder.rglob("*") if path.is_file())
         written.append({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths})
     assert written[0] == written[1]
     group = "minilm-l6.bbc-headlines"
     assert set(written[0]) == {
-        *(f"tables/{name}.{end}" for name in ("summary", f"cell_{group}", "exits") for end in ("csv", "md", "tex")),
+        *(
+            f"tables/{name}.{end}"
+            for name in ("summary", f"cell_{group}", "exits")
+            for end in ("csv", "md", *["tex"] * for_print)
+        ),
         *(
             f"plots/{name}.{end}"
             for name in (
@@ -48,7 +63,7 @@ def test_tables_plots_and_page_twice_give_the_same_bytes(one_cell, tmp_path):
                 f"exit_histograms_{group}.s0",
                 "time_against_layers",
             )
-            for end in ("png", "pdf")
+            for end in ("png", *["pdf"] * for_print)
         ),
         "report.html",
     }
@@ -90,6 +105,6 @@ def test_a_network_of_one_exit_has_nothing_to_draw(frames):
 
 def test_a_run_where_everything_was_skipped_still_has_tables_and_a_page(skipped, tmp_path):
     paths = write_all(check_frames([skipped], [], [], []), tmp_path)
-    assert len(paths) == 7  # its line is in the summary and on the page; a table of nothing else is not written
+    assert len(paths) == 5  # its line is in the summary and on the page; a table of nothing else is not written
     assert "the weights are not installed" in (tmp_path / "tables" / "summary.md").read_text()
     assert "the weights are not installed" in paths[-1].read_text(encoding="utf-8")

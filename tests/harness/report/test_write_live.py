@@ -1,6 +1,7 @@
 import pytest
 
 from harness.report.frame_live import check_live
+from harness.report.groups import show_figure
 from harness.report.write_live import live_figures, live_sections, live_tables, shown_latencies
 from tests.harness.report.live import MAX_PROB, ROWS, exit_times
 
@@ -17,7 +18,7 @@ def test_everything_measured_is_shown(measured, frames):
     assert [table.name for table in tables] == [
         "agreement", "agreement_differences", "live", "throughput", "server", "server_bounds", "exit_latency",
     ]  # fmt: skip
-    drawn = {one.name: one for one in (draw() for draw in live_figures(measured, frames.results))}
+    drawn = {one.name: one for one in (show_figure(draw) for draw in live_figures(measured, frames.results))}
     assert {"time_against_costs", "throughput", "latency_against_rate", "exit_latency_fsdd-digits"} <= set(drawn)
     figures, rows = live_sections(tables, drawn)
     assert len(figures.figures) == len(drawn)
