@@ -22,7 +22,7 @@ from harness.statistics.selection import chosen_points, sums_at
 from harness.subjects import Row, Subject, pooled, pooled_means, rounded
 from policies.base import ExitPolicy
 
-_RESAMPLES = 200
+_RESAMPLES = 100
 _MOST_SAMPLES = 20_000  # beyond, what is looked for is smaller than what a table shows
 _AVERAGED = (
     "delta_calibration", "delta_published", "speedup_calibration", "speedup_published", "optimism", "optimism_speedup",

@@ -19,7 +19,7 @@ from harness.replay.replay import Outcome
 from harness.statistics.area import Line, lines, static_line
 from harness.statistics.bootstrap import Resamples, seed_of
 from harness.statistics.effects import Effect
-from harness.statistics.judge import resamples_of
+from harness.statistics.judge import resamples_of_studies
 from harness.statistics.seeds import over_groups, over_seeds
 from harness.statistics.steps import Steps, steps_of
 from policies.base import ExitPolicy
@@ -71,8 +71,8 @@ class Subject:
 
     @property
     def resamples(self) -> Resamples:
-        """The resamples of the test split."""
-        return resamples_of(self.test)
+        """The resamples of the test split that studies use."""
+        return resamples_of_studies(self.test)
 
     @property
     def final(self) -> Outcome:

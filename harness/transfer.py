@@ -19,7 +19,7 @@ from harness.replay.operating import MatchFinal, parse_operating
 from harness.replay.replay import replay
 from harness.statistics.bootstrap import rng, seed_of
 from harness.statistics.effects import Effect, differences
-from harness.statistics.judge import resamples_of
+from harness.statistics.judge import resamples_of_studies
 from harness.statistics.selection import chosen_points, point_at
 from harness.statistics.steps import steps_of
 from harness.subjects import Row, Subject, group_of, rounded
@@ -34,8 +34,8 @@ SIZES = (50, 100, 200, 500, 1000, 2000, 5000)
 """Calibration-set sizes; a cell has those below its own size, and its own."""
 Achieved = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Metric and mean exit on test, one a repeat; NaN where no threshold was valid."""
-REPEATS = 100
-REPEATS_LEARNED = 20
+REPEATS = 50
+REPEATS_LEARNED = 10
 """For policies that learn: they are fitted anew on every subsample."""
 MOST_DONORS = 6
 """Cells of each kind whose thresholds a cell gets; a dozen and a half others tell what thousands of pairs tell."""
@@ -174,7 +174,7 @@ def _against_own(test: TestTable, target: Donor, asked: Sequence[tuple[Donor, Pl
         np.stack([here.predictions for _, here in pairs]),
         test.labels,
         test.n_outputs,
-        resamples_of(test),
+        resamples_of_studies(test),
     )
     sign = 1.0 if metric.higher_is_better else -1.0
     last = float(metric.value(final.predictions, test.labels, test.n_outputs))

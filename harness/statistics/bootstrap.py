@@ -33,6 +33,8 @@ _KEPT_FLOATS = 1 << 25  # counts that are kept ready for products, 128 MB; all r
 MOST_UNITS = 10_000
 # Whole numbers below this are exact in float32, sums and products included.
 _EXACT_FLOAT32 = 1 << 24
+COUNT = 10_000
+"""Resamples of a table."""
 Counts: TypeAlias = NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int64]
 
 
@@ -77,7 +79,7 @@ class Resamples:
 
     n: int
     seed: int
-    count: int = 10_000
+    count: int = COUNT
 
     def __post_init__(self) -> None:
         if self.n < 0 or self.count < 1:
@@ -99,11 +101,12 @@ class Resamples:
         """
         units = min(self.n, MOST_UNITS)
         rows = max(1, _CHUNK_ENTRIES // max(width, 1))
-        kept = _kept(units, self.seed, self.count) if self.count * units <= _KEPT_ENTRIES else None
+        every = max(self.count, COUNT)  # fewer are the first of all, drawn once for both
+        kept = _kept(units, self.seed, every) if every * units <= _KEPT_ENTRIES else None
         if kept is None:
             yield from _drawn(units, self.seed, self.count, rows)
         else:
-            yield from (kept[start : start + rows] for start in range(0, self.count, rows))
+            yield from (kept[start : min(start + rows, self.count)] for start in range(0, self.count, rows))
 
     def sums(self, statistics: Floats) -> Floats:
         """Return additive statistics of every resample, ``[R, ..., K]`` for per-sample statistics ``[..., n, K]``.

@@ -153,17 +153,22 @@ def ratio_intervals(
     Raises:
         UserError: The samples axis does not fit the resamples, or the level is not between 0 and 1.
     """
-    parts = np.broadcast_arrays(np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64))
-    columns = np.stack(parts, axis=-1)
-    value = _quotient(columns.sum(axis=-2) if columns.ndim > 1 else columns)
+    above, below = (np.asarray(part, dtype=np.float64) for part in (numerator, denominator))
+    shape = (resamples.n,)
+    parts = [np.broadcast_to(part, shape) if part.ndim == 0 else part for part in (above, below)]
+    value = _quotient(*(part.sum(axis=-1) for part in parts))
     if resamples.n < 2:
         return _without_bounds(value)
-    return percentile(value, _quotient(resamples.sums(columns)), level=level)
+    # Each by itself, since one of the two is mostly the same for all; resamples last, so that they broadcast.
+    drawn = _quotient(*(np.moveaxis(resamples.sums(part[..., None])[..., 0], 0, -1) for part in parts))
+    alike = np.asarray((parts[0] == parts[1]).all(axis=-1) & np.isfinite(value))
+    drawn = np.where(alike[..., None] & (drawn == drawn), 1.0, drawn)  # whatever the order of summation was
+    return percentile(value, np.moveaxis(drawn, -1, 0), level=level)
 
 
-def _quotient(sums: Floats) -> Floats:
-    defined = sums[..., 1] != 0
-    return np.where(defined, sums[..., 0] / np.where(defined, sums[..., 1], 1.0), np.nan)
+def _quotient(above: Floats, below: Floats) -> Floats:
+    defined = below != 0
+    return np.where(defined, above / np.where(defined, below, 1.0), np.nan)
 
 
 def _without_bounds(value: Floats) -> Intervals:

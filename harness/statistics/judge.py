@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from harness.statistics.intervals import Interval, metric_intervals, ratio_inter
 from policies.table import ExitTable
 
 UNDEFINED = Interval(math.nan, math.nan, math.nan)
+STUDIED = 4_000
+"""Resamples behind effects that are pooled over cells; a bound then moves by 2 % of the half-width."""
 _MANY_CLASSES = 20
 _ENTRIES = 1 << 26  # per-sample statistics held at once, 512 MB
 
@@ -44,6 +46,11 @@ class Judgement:
 def resamples_of(table: ExitTable) -> Resamples:
     """The resamples of a table, the same for every policy and metric, so that all comparisons are paired."""
     return Resamples(table.n, seed_of("bootstrap", table.n, int(table.sample_ids[0])))
+
+
+def resamples_of_studies(table: ExitTable) -> Resamples:
+    """The first of them, for what is said across cells: thousands of effects, whose draws all travel and are pooled."""
+    return replace(resamples_of(table), count=STUDIED)
 
 
 def metrics_of(table: ExitTable) -> list[Metric]:
