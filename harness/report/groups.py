@@ -20,7 +20,7 @@ from harness.report.style import pdf_bytes, png_bytes
 from harness.report.tables import Table, group_table
 
 DPI = 130
-DRAWN_IN_FULL = 3
+DRAWN_IN_FULL = 2
 """Data sets of a network that get a figure of the exits and one of the histograms; of the others the tables have it."""
 TRADE_OFF = (
     "Exact trade-off: the operating points of each policy on the test split, at most 500 of a curve. The line is the "

@@ -23,9 +23,18 @@ _TIME = "Measured speed-up at batch size 1 against the one that counting layers 
 
 
 def first_cells(frames: Frames, variants: Collection[str] = ()) -> list[str]:
-    """Give the cells that the overview shows: of the first data sets, networks that are variants of others left out."""
-    shown = [cells for name, cells in groups(frames.exits).items() if name.rpartition(".")[0] not in variants]
-    return [cell for cells in shown[:IN_OVERVIEW] for cell in cells]
+    """Give the cells that the overview shows: of every suite the data set with most test samples, then the next ones.
+
+    The largest come first; networks that are variants of others are left out.
+    """
+    facts = frames.results.groupby("cell", sort=False).agg(suite=("suite", "first"), n=("n", "max"))
+    ranked: dict[str, list[tuple[float, list[str]]]] = {}
+    for name, cells in groups(frames.exits).items():
+        if name.rpartition(".")[0] not in variants:
+            ranked.setdefault(str(facts["suite"][cells[0]]), []).append((-float(facts["n"][cells[0]]), cells))
+    ranked = {suite: sorted(found, key=lambda each: each[0]) for suite, found in ranked.items()}
+    order = sorted((place, size, cells) for found in ranked.values() for place, (size, cells) in enumerate(found))
+    return [cell for _, _, cells in order[:IN_OVERVIEW] for cell in cells]
 
 
 def draw_overview(frames: Frames) -> Sketch | None:

@@ -19,6 +19,8 @@ from harness.report.tables import Table
 from harness.report.tables_papers import backbone_tables, published_table
 from harness.report.tables_recipes import recipe_exits_table, recipe_verdicts_table, recipes_table
 
+MANY_EXITS = 6
+"""A network with fewer exits shows how they differ on its first data set only: four curves look much alike."""
 RECIPE_EXITS, RECIPE_DIFFERENCES = "recipes_exits", "recipes_differences"
 _RELIABILITY = (
     "Reliability of each exit on test: samples in ten bins of confidence, mean confidence against the share that "
@@ -58,8 +60,13 @@ def paper_tables(frames: PaperFrames) -> dict[str, list[Table]]:
 def paper_figures(frames: PaperFrames) -> list[Callable[[], Sketch]]:
     """Give what draws each figure; the work is done where it is called."""
     tasks: list[Callable[[], Sketch]] = []
+    seen: set[str] = set()
     for group, cells in groups(frames.agreement).items():
         mine = [_of(rows, cells) for rows in (frames.reliability, frames.agreement, frames.overthinking)]
+        network = group.rpartition(".")[0]
+        if network in seen and mine[1]["exit"].max() < MANY_EXITS:
+            continue
+        seen.add(network)
         tasks.append(partial(draw_overthinking, mine[1], mine[2], group))
         if len(mine[0]):
             tasks.append(partial(draw_reliability, mine[0], group))

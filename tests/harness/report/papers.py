@@ -103,7 +103,7 @@ ROWS = {
     ],
     "agreement": [
         *(agree(f"a.x.s{s}", i, j, 1.0 if i == j else 0.6 + 0.2 * s) for s in (0, 1) for i in (1, 2) for j in (1, 2)),
-        *(agree("a.sts.s0", i, j, 1.0 if i == j else NAN, "correlation") for i in (1, 2) for j in (1, 2)),
+        *(agree("c.sts.s0", i, j, 1.0 if i == j else NAN, "correlation") for i in (1, 2) for j in (1, 2)),
     ],
     "overthinking": [
         change("a.x.s0", 1, 0.04, 0.04, 0.5), change("a.x.s0", 2, 0.0, 0.04, 0.0),

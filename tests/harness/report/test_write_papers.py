@@ -14,7 +14,7 @@ def figures():
 
 def test_two_figures_a_group_one_of_a_regression_and_two_of_the_study(figures):
     assert sorted(figures) == [
-        "overthinking_a.sts", "overthinking_a.x", "recipes_differences", "recipes_exits", "reliability_a.x",
+        "overthinking_a.x", "overthinking_c.sts", "recipes_differences", "recipes_exits", "reliability_a.x",
     ]  # fmt: skip
     for figure in figures.values():
         assert figure.png.startswith(b"\x89PNG")
@@ -25,6 +25,14 @@ def test_two_figures_a_group_one_of_a_regression_and_two_of_the_study(figures):
 def test_the_same_rows_give_the_same_bytes(figures):
     again = {one.name: one for one in (show_figure(draw) for draw in paper_figures(check_papers(ROWS)))}
     assert all(again[name] == figure for name, figure in figures.items())
+
+
+def test_few_exits_are_shown_on_one_data_set_of_a_network(monkeypatch):
+    again = [row | {"cell": "a.y.s0"} for row in ROWS["agreement"] if row["cell"] == "a.x.s0"]
+    frames = check_papers(ROWS | {"agreement": [*ROWS["agreement"], *again]})
+    few = len(paper_figures(frames))
+    monkeypatch.setattr("harness.report.write_papers.MANY_EXITS", 2)
+    assert len(paper_figures(frames)) == few + 1
 
 
 def test_groups_show_what_their_exits_know(figures):
