@@ -101,20 +101,21 @@ def test_the_full_network_in_the_tables_by_network(expected: dict[str, tuple[str
     for cell, (_, values) in expected.items():
         if len(values) > 1:
             groups[group_of(cell)].append(values[-1])
-    files = sorted(path.stem for path in (RESULTS / "tables").glob("backbone_*.csv"))
+    files = sorted(path.stem for path in (RESULTS / "tables").glob("backbone_*.md"))
     assert files == sorted({f"backbone_{backbone}" for backbone, _ in groups}), STALE
     for name in files:
-        full = {r["dataset"]: float(r["value"]) for r in rows_of(name) if r["point"] == "full"}
         header = next(
             line for line in (RESULTS / "tables" / f"{name}.md").read_text().splitlines() if "| policy |" in line
         )
         titles = [cell.strip() for cell in header.strip("|").split("|")]
         first = dict(zip(titles, printed_rows(name)[0], strict=True))
         printed = {title.partition(":")[0]: cell for title, cell in first.items() if ":" in title}
-        for dataset, value in full.items():
-            mean = float(np.mean(groups[name.removeprefix("backbone_"), dataset]))
-            assert value == pytest.approx(mean, rel=1e-9), (name, dataset)
-            assert printed[dataset].split(" [")[0] == shown(mean), (name, dataset)
+        mine = {
+            dataset: np.mean(values) for (backbone, dataset), values in groups.items() if f"backbone_{backbone}" == name
+        }
+        assert set(mine) <= set(printed), STALE
+        for dataset, mean in mine.items():
+            assert printed[dataset].split(" [")[0] == shown(float(mean)), (name, dataset)
 
 
 def test_every_exit_by_recipe(expected: dict[str, tuple[str, list[float]]]) -> None:
