@@ -21,7 +21,8 @@ def test_every_network_hears_every_data_set(tmp_path):
         }
         commands = {c.seed for c in cells if (c.backbone, c.dataset) == (network, "speech-commands")}
         assert commands == {0}
-        assert seeds == {"fsdd-digits": {0, 1, 2}, "fsdd-speakers": {0, 1, 2}} | {fold: {0} for fold in folds}
+        spoken = {0} if network == "been-notebook-float" else {0, 1, 2}  # the twin stands beside, once
+        assert seeds == {"fsdd-digits": spoken, "fsdd-speakers": spoken} | {fold: {0} for fold in folds}
 
 
 def test_networks_and_data_are_of_sound_and_clips_have_their_length():
