@@ -63,7 +63,7 @@ def kind_table(name: str, title: str, points: pd.DataFrame) -> Table:
     columns = {}
     for backbone, dataset in sorted(places, key=lambda place: natural_key(" ".join(place))):
         mine = points[(points["backbone"] == backbone) & (points["dataset"] == dataset)]
-        columns[backbone, dataset] = (f"{backbone}, {_title(mine.iloc[0], 'seeds or folds')}", mine)
+        columns[backbone, dataset] = (f"{backbone}, {_title(mine.iloc[0])}", mine)
     notes = (_NOTES[0], _MARKS.format("of its network"), _NOTES[2])
     return Table(name, title, points, _by_policy(points, columns, []), notes=notes)
 
@@ -138,8 +138,8 @@ def published_table(published: pd.DataFrame) -> Table:
     return Table("published", "Published numbers beside ours", published, shown, notes=_PUBLISHED_NOTES)
 
 
-def _title(row: Any, several: str = "seeds") -> str:
-    seeds = f", {row.n_seeds} {several}" if row.n_seeds > 1 else ""
+def _title(row: Any) -> str:
+    seeds = f", {row.n_seeds} seeds or folds" if row.n_seeds > 1 else ""
     return f"{row.dataset}: {metric_label(row.metric)}{seeds}"
 
 
