@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+_NOISE = 10
 DASH = "–"
 SIGNIFICANCE = 0.05
 
@@ -42,7 +43,8 @@ def number(value: object, digits: int = 1, *, scale: float = 1.0, signed: bool =
     """Round for display; undefined is a dash, and no zero carries a minus."""
     if is_undefined(value):
         return DASH
-    rounded = round(float(value) * scale, digits) + 0.0  # type: ignore[arg-type]
+    exact = round(float(value) * scale, _NOISE)  # type: ignore[arg-type]  # a tie is a tie, however it was summed
+    rounded = round(exact, digits) + 0.0
     return f"{rounded:+.{digits}f}" if signed and rounded else f"{rounded:.{digits}f}"
 
 

@@ -63,7 +63,7 @@ def printed_rows(name: str) -> list[list[str]]:
 
 def shown(value: float) -> str:
     """As the tables print it: hundredths with one decimal."""
-    return DASH if np.isnan(value) else f"{round(100 * round(value, 12), 1) + 0.0:.1f}"
+    return DASH if np.isnan(value) else f"{round(round(100 * value, 10), 1) + 0.0:.1f}"
 
 
 def test_every_exit_of_every_cell(expected: dict[str, tuple[str, list[float]]]) -> None:

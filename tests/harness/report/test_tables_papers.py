@@ -16,7 +16,7 @@ def test_one_table_a_network_rows_policies_columns_tasks(tables):
     assert list(tables) == ["backbone_other", "backbone_small"]
     small = tables["backbone_small"].shown
     assert list(small.columns) == [
-        "threshold by", "policy", "rte: accuracy (%)", "sts: pearson (×100), 3 seeds", "cola (skipped)",
+        "threshold by", "policy", "rte: accuracy (%)", "sts: pearson (×100), 3 seeds or folds", "cola (skipped)",
     ]  # fmt: skip
     assert list(zip(small["threshold by"], small["policy"], strict=True)) == [
         ("full network", "final"),
@@ -38,7 +38,7 @@ def test_a_cell_has_metric_interval_speed_and_a_mark_only_where_it_is_shown(tabl
         "70.0 [65.0, 75.0] 2.00× -",
         "80.0 [75.0, 85.0] 2.12×",
     ]
-    sts = tables["backbone_small"].shown["sts: pearson (×100), 3 seeds"].tolist()
+    sts = tables["backbone_small"].shown["sts: pearson (×100), 3 seeds or folds"].tolist()
     assert sts == ["80.0 [75.0, 85.0]", "–", "81.0 [76.0, 86.0] 1.50×", "–", "–", "–"]
 
 
