@@ -77,11 +77,11 @@ def join_media(parts: Sequence[MediaPart]) -> Media:
 
 
 def sheets_of(parts: Sequence[MediaPart]) -> list[Sheet]:
-    """Return one sheet a network and data set: that of the first seed."""
+    """Return one sheet a data set, that of the first network and seed: another network sorts the same images anew."""
     first: dict[str, Sheet] = {}
     for part in parts:
         if part.sheet is not None:
-            first.setdefault(part.sheet.group, part.sheet)
+            first.setdefault(part.sheet.cell.dataset, part.sheet)
     return list(first.values())
 
 
