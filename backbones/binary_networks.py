@@ -5,8 +5,9 @@ recordings), a float stem widens it to channels, then come four blocks with an e
 around all binary convolutions, and a float linear classifier on the pooled channels.
 
 An exit pools every channel over time, and over frequency within some bands: the fewer channels a block has, the more
-bands, since what a few channels say of a whole clip tells hardly anything apart. The notebook's networks pool over all
-of the clip, as it does. Features have the same width at every exit, zeros behind, and a head reads what its block has.
+bands, since what a few channels say of a whole clip tells hardly anything apart. Only the float twin pools over all of
+the clip, as the notebook does. Features have the same width at every exit, zeros behind, and a head reads what its
+block has.
 
 The paper does not say which four binary networks it took; these follow one published family each, at a size for clips
 of a second.
@@ -118,10 +119,11 @@ def been_notebook(
     nonlinearity. The 1x3 and 3x1 of the first block are float, they are the stem, and have no shortcut.
 
     *Reference:* Saeed 2022 (Binary Early-Exit Network) for blocks and exits. The released notebook sets no quantiser
-    and therefore trains `been_notebook_float`; float stem and shortcuts are ours, without them it does not train.
+    and therefore trains `been_notebook_float`. Float stem and shortcuts are ours, without them it does not train; so
+    are bands at the exits: from one number a channel the first two told digits hardly apart (.2 where chance is .1).
     """
     widths, blocks = _notebook(width, is_binary=True)
-    plan = Plan(None, blocks, widths, "mean")
+    plan = Plan(None, blocks, widths, "mean", BANDS)
     return SpectrogramNet(plan, n_outputs, rate=rate, seconds=seconds, half_logits=half_logits)
 
 
