@@ -13,7 +13,7 @@ from harness.cells.samples import Clips
 BINARY = ("been-notebook", "binary-densenet", "quicknet", "real-to-binary")
 NAMES = (*BINARY, "been-notebook-float")
 WIDTHS = {
-    "been-notebook": (8, 16, 32, 64),
+    "been-notebook": (64, 64, 64, 64),
     "been-notebook-float": (8, 16, 32, 64),
     "quicknet": (64, 64, 64, 64),
     "real-to-binary": (64, 64, 64, 64),
@@ -93,9 +93,13 @@ def test_parameters_of_the_notebooks_blocks_by_hand():
 
     widths = (32, 64, 128, 256)
     blocks = sum(block(before, after) for before, after in zip((1, *widths[:-1]), widths, strict=True))
-    heads = sum(10 * width + 10 for width in widths)
-    for name in ("been-notebook", "been-notebook-float"):
-        assert sum(value.numel() for value in build(name, 10).parameters()) == 2 + blocks + heads == 440_042
+    heads = {
+        "been-notebook": 4 * (10 * 256 + 10),
+        "been-notebook-float": sum(10 * width + 10 for width in widths),
+    }
+    totals = {name: sum(value.numel() for value in build(name, 10).parameters()) for name in heads}
+    assert totals == {name: 2 + blocks + count for name, count in heads.items()}
+    assert totals == {"been-notebook": 445_482, "been-notebook-float": 440_042}
 
 
 @pytest.mark.parametrize("name", BINARY)

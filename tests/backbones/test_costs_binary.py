@@ -12,10 +12,10 @@ def test_binary_products_and_macs_of_the_notebook_by_hand():
     widths, positions = (32, 64, 128, 256), (49 * 32, 24 * 16, 12 * 8, 6 * 4)
     products, macs, both = [0], [0], [0]
     for before, after, n in zip((1, *widths[:-1]), widths, positions, strict=True):
-        separable, mix, head = n * 6 * before * after, n * 2 * after * after, after * 10
+        separable, mix, head, head_of_bands = n * 6 * before * after, n * 2 * after * after, after * 10, 256 * 10
         is_stem = before == 1
         products.append(products[-1] + mix + (0 if is_stem else separable))
-        macs.append(macs[-1] + head + (separable if is_stem else 0))
+        macs.append(macs[-1] + head_of_bands + (separable if is_stem else 0))
         both.append(both[-1] + separable + mix + head)
     binary, twin = build("been-notebook", 10), build("been-notebook-float", 10)
     assert binary_macs(binary, INPUTS).tolist() == products[1:]
