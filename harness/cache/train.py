@@ -30,6 +30,7 @@ from backbones.recipes.base import Moment, Recipe
 from backbones.recipes.forward import logits_for
 from backbones.samples import Samples
 from harness.cache.batches import BatchOrder
+from harness.cache.normalisation import estimate_norms
 from harness.cache.train_state import STATE_FILE, EpochLog, Progress, read_state, write_state
 from harness.errors import UserError
 
@@ -58,6 +59,7 @@ class TrainOptions:
         patience: epochs of the last phase without a better mean calibration score over the exits before training
             stops; the best epoch's weights are kept. None: all epochs are trained and the last weights kept.
         precision: of matrix products while training (bfloat16: mixed, weights stay float32).
+        precise_norm: estimate batch normalisation anew over the training split after every epoch (`estimate_norms`).
         seed: of batch order and dropout.
         save_every: steps between two checkpoints.
     """
@@ -71,6 +73,7 @@ class TrainOptions:
     clip_norm: float = 1.0
     patience: int | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
+    precise_norm: bool = False
     seed: int = 0
     save_every: int = 50
 
@@ -148,7 +151,7 @@ def train(
             start = time.perf_counter() - run.progress.seconds
             batches = run.order.epoch(epoch)
             for rows in batches[run.progress.step - epoch * n_batches :]:
-                inputs = {name: tensor.to(device) for name, tensor in training.samples.batch(rows).items()}
+                inputs = _moved(training.samples.batch(rows), device)
                 loss = _step(run, inputs, labels[torch.from_numpy(rows)].to(device))
                 run.progress = replace(
                     run.progress,
@@ -159,6 +162,9 @@ def train(
                 bar.update()
                 if run.progress.step % options.save_every == 0 and run.progress.step % n_batches:
                     _save_state(run)
+            if options.precise_norm:
+                with _mixed(device, options.precision):
+                    estimate_norms(model, (_moved(training.samples.batch(rows), device) for rows in batches))
             scores = tuple(exit_scores(model, calibration, batch_size=options.batch_size, precision=options.precision))
             entry = EpochLog(run.progress.loss_sum / n_batches, scores, time.perf_counter() - start)
             run.progress = Progress(
@@ -195,7 +201,7 @@ def exit_scores(
     with torch.inference_mode(), _mixed(device, precision):
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            inputs = {name: tensor.to(device) for name, tensor in data.samples.batch(rows).items()}
+            inputs = _moved(data.samples.batch(rows), device)
             logits = model(inputs).float().cpu().numpy()
             labels = np.asarray(data.labels)[rows][:, None]
             good = (logits[:, :, 0] - labels) ** 2 if model.n_outputs == 1 else logits.argmax(axis=2) == labels
@@ -295,6 +301,10 @@ def _fingerprint(model: MultiExitModel, recipe: Recipe, labels: np.ndarray, opti
         "start": tensors_digest(trained_tensors(model)),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _moved(inputs: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
 def _mixed(device: torch.device, precision: str) -> torch.autocast:

@@ -52,6 +52,7 @@ class OptimiserSpec(Spec):
     clip_norm: float = Field(default=1.0, gt=0)
     patience: int | None = Field(default=None, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
+    precise_norm: bool = False
 
 
 class AdapterSpec(Spec):

@@ -292,10 +292,16 @@ def split_cell(cell: str) -> tuple[str, int | None]:
     return (match["group"], int(match["fold"] or match["seed"])) if match else (cell, None)
 
 
-def repeats_text(cells: Sequence[str]) -> str:
+def repeats_text(cells: Sequence[str], before: str = ", ") -> str:
     """Say how many seeds or folds of a data set these cells are: ", 3 seeds"; nothing of a single one."""
-    folds = any((match := _REPEAT.match(cell)) is not None and match["fold"] for cell in cells)
-    return f", {len(cells)} {'folds' if folds else 'seeds'}" if len(cells) > 1 else ""
+    folds = any(repeat_name(cell).startswith("fold") for cell in cells)
+    return f"{before}{len(cells)} {'folds' if folds else 'seeds'}" if len(cells) > 1 else ""
+
+
+def repeat_name(cell: str) -> str:
+    """Name the seed of a cell, or its fold where the data set has folds: s0, fold3."""
+    match = _REPEAT.match(cell)
+    return f"fold{match['fold']}" if match and match["fold"] else cell.rpartition(".")[2]
 
 
 def groups(frame: pd.DataFrame) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.report.display import metric_label, metric_scale
-from harness.report.frame import EXITS, ReportError, Rows, check_rows, groups
+from harness.report.frame import EXITS, ReportError, Rows, check_rows, groups, repeat_name, repeats_text
 from harness.report.style import INK, MUTED, new_axes, styled
 
 _MEAN = "#0072B2"
@@ -35,7 +35,7 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
     frame = frame[frame["cell"].isin(cells)]
     metric = str(frame["metric"].iloc[0])
     scale = metric_scale(metric)[0]
-    mean = frame.groupby("exit")[["value", "macs"]].mean()
+    mean = frame.groupby("exit")[["value", "macs", "bmacs"]].mean()
     positions = mean.index.to_numpy(dtype=float)
     with styled():
         figure, axes = new_axes(ax, (5.6, 3.9))
@@ -57,7 +57,7 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
                 linewidth=1.8 if alone else 0,
                 elinewidth=1.2,
                 capsize=2.5,
-                label=f"{metric} of {cell}" if alone else cell.rpartition(".")[2],
+                label=f"{metric} of {cell}" if alone else repeat_name(cell),
                 zorder=2,
             )
         if len(cells) > 1:
@@ -66,14 +66,16 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
                 mean["value"].to_numpy(dtype=float) * scale,
                 color=_MEAN,
                 linewidth=2.2,
-                label=f"mean of {len(cells)} seeds",
+                label=repeats_text(cells, "mean of "),
                 zorder=3,
             )
-        share = mean["macs"] / mean["macs"].max() * 100
+        shares = 100 * mean[["macs", "bmacs"]] / mean[["macs", "bmacs"]].max()
+        is_binary = bool(np.isfinite(shares["bmacs"]).all())
         # the labels of a deep network would run into each other: every so many, the final exit always
         labelled = mean.index[::-1][:: -(-len(mean) // _MOST_LABELS)][::-1]
-        axes.set_xticks(list(labelled), [_tick(int(exit_), float(share[exit_])) for exit_ in labelled])
-        axes.set_xlabel("exit, and its share of all MACs (heads included)")
+        axes.set_xticks(list(labelled), [_tick(int(exit_), *shares.loc[exit_]) for exit_ in labelled])
+        both = ", its share of all float MACs (heads included),\nand its share of all products of two signs"
+        axes.set_xlabel(f"exit{both}" if is_binary else "exit, and its share of all MACs (heads included)")
         axes.set_ylabel(f"{metric_label(metric)}, 95 % intervals")
         axes.set_title(group)
         axes.tick_params(axis="x", length=0)
@@ -95,5 +97,5 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
     return figure, axes
 
 
-def _tick(exit_: int, share: float) -> str:
-    return f"{exit_}\n{share:.0f} %" if np.isfinite(share) else str(exit_)
+def _tick(exit_: int, *shares: float) -> str:
+    return "\n".join([str(exit_), *(f"{share:.0f} %" for share in shares if np.isfinite(share))])

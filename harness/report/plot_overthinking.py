@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report.frame import ReportError, Rows, groups, typed_rows
+from harness.report.frame import ReportError, Rows, groups, repeats_text, typed_rows
 from harness.report.frame_papers import AGREEMENT, OVERTHINKING
 from harness.report.style import INK, MUTED, styled
 
@@ -35,8 +35,8 @@ def overthinking(agreement: Rows, changes: Rows, group: str) -> tuple[Figure, li
         _draw_matrix(panels[0], matrix)
         if both:
             _draw_changes(panels[1], shares)
-        seeds = f", mean of {len(cells)} seeds" if len(cells) > 1 else ""
-        figure.suptitle(f"{group}{seeds}", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        title = group + repeats_text(cells, ", mean of ")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure, panels
 
 

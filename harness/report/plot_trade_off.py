@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from harness.report.frame import Rows
+from harness.report.frame import Rows, repeats_text, split_cell
 from harness.report.style import BAND, HIGHLIGHT, INK, MUTED, QUIET, new_axes, policy_marks, styled
 from harness.report.trade_off_data import Point, TradeOffData, trade_off_data
 
@@ -88,8 +88,8 @@ def trade_off(
         figure, axes = new_axes(ax, (7.6, 4.5))
         draw_trade_off(axes, data, highlight)
         if ax is None:
-            seeds = f", mean of {data.n_seeds} seeds" if data.n_seeds > 1 else ""
-            axes.set_title(f"{names[0] if len(names) == 1 else names[0].rpartition('.')[0]}{seeds}")
+            title = names[0] if len(names) == 1 else split_cell(names[0])[0]
+            axes.set_title(title + repeats_text(names, ", mean of "))
         if with_legend:
             handles, labels = legend_entries([data], highlight)
             axes.legend(

@@ -99,13 +99,20 @@ def pixels(figure: Figure, dpi: int) -> Image.Image:
 
 
 def _few_colours(rgba: NDArray[np.uint8]) -> Image.Image:
-    """Reduce opaque pixels [h, w, 4] to a palette; white, which is most of a figure, is kept and not searched."""
-    inked = rgba.view(np.uint32)[..., 0] != _WHITE
+    """Reduce opaque pixels [h, w, 4] to a palette; white, which is most of a figure, is kept and not searched.
+
+    A colour counts with the root of its pixels: by pixels alone, the only square of a colour, in a legend, lost it.
+    """
+    packed = rgba.view(np.uint32)[..., 0]
+    inked = packed != _WHITE
     inked[0, 0] = True  # so that an empty figure has a colour too
-    few = Image.fromarray(rgba[inked][None, :, :3]).quantize(colors=_COLOURS - 1, dither=Image.Dither.NONE)
+    colours, places, counts = np.unique(packed[inked], return_inverse=True, return_counts=True)
+    weights = np.ceil(np.sqrt(counts)).astype(np.int64)
+    weighed = np.repeat(colours, weights).view(np.uint8).reshape(1, -1, 4)
+    few = Image.fromarray(weighed[..., :3].copy()).quantize(colors=_COLOURS - 1, dither=Image.Dither.NONE)
     palette = few.getpalette() or []
     indices = np.full(inked.shape, len(palette) // 3, dtype=np.uint8)
-    indices[inked] = np.asarray(few)[0]
+    indices[inked] = np.asarray(few)[0][np.cumsum(weights) - 1][places]
     image = Image.fromarray(indices)
     image.putpalette([*palette, 255, 255, 255])
     return image
