@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -160,21 +160,28 @@ def pooled(effects: Mapping[str, Effect], among: Iterable[str] | None = None) ->
         effects: By cell.
         among: The cells that there should be: a group, and the whole, is there only if none of its cells is missing.
     """
-    cells = grouped(effects)
-    wanted = cells if among is None else grouped({cell: cell for cell in among})
-    complete = {name: over_seeds(mine, seed=seed_of("seeds", name)) for name, mine in cells.items()
-                if len(mine) == len(wanted[name])}  # fmt: skip
-    found = dict(effects)
-    found |= {name: effect for name, effect in complete.items() if len(cells[name]) > 1}
-    if len(wanted) > 1 and len(complete) == len(wanted):
-        found[ALL] = over_groups(list(complete.values()))
-    return found
+    return _joined(effects, among, lambda name, mine: over_seeds(mine, seed=seed_of("seeds", name)), over_groups)
 
 
 def pooled_means(values: Mapping[str, float], among: Iterable[str] | None = None) -> dict[str, float]:
     """Return plain means by the same names as ``pooled``: of cells, over seeds, and over data sets."""
-    effects = {cell: Effect(value, np.array([value])) for cell, value in values.items()}
-    return {name: effect.value for name, effect in pooled(effects, among).items()}
+    return _joined(values, among, lambda _, mine: float(np.mean(mine)), lambda means: float(np.mean(means)))
+
+
+def _joined(
+    items: Mapping[str, Item],
+    among: Iterable[str] | None,
+    of_seeds: Callable[[str, list[Item]], Item],
+    of_groups: Callable[[list[Item]], Item],
+) -> dict[str, Item]:
+    cells = grouped(items)
+    wanted = cells if among is None else grouped({cell: cell for cell in among})
+    complete = {name: of_seeds(name, mine) for name, mine in cells.items() if len(mine) == len(wanted[name])}
+    found = dict(items)
+    found |= {name: item for name, item in complete.items() if len(cells[name]) > 1}
+    if len(wanted) > 1 and len(complete) == len(wanted):
+        found[ALL] = of_groups(list(complete.values()))
+    return found
 
 
 def rounded(value: float) -> float:

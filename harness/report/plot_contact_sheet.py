@@ -69,6 +69,6 @@ def _tile(axes: Axes, pixels: np.ndarray, image: object) -> None:
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set(visible=True, color=RIGHT if is_right else WRONG, linewidth=1.6)
-    text = f"exit {exit_}: {label}" if is_right else f"exit {exit_}: {answer}\nis {label}\n(last exit: {final})"
+    text = f"exit {exit_}: {label}" if is_right else f"exit {exit_}: {answer}\nis {label}\n(last: {final})"
     wrapped = "\n".join(textwrap.shorten(line, 19, placeholder="…") for line in text.split("\n"))
     axes.set_xlabel(wrapped, fontsize=7.2, color=INK if is_right else WRONG, labelpad=2)

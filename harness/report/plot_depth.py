@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -9,7 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.report.frame import ReportError, Rows, records, typed_rows
 from harness.report.frame_media import DEPTH_EXITS, DEPTHS
-from harness.report.style import INK, MUTED, policy_marks, styled
+from harness.report.style import INK, MUTED, Edges, policy_marks, still_figure, styled
 
 ALL = "all classes"
 MOST_CLASSES = 20
@@ -39,7 +41,9 @@ def exit_depth(depths: Rows, exits: Rows, title: str) -> tuple[Figure, list[Axes
     shown = pd.concat([classes[classes["class_name"] == ALL], ordered])
     n_exits = int(classes["n_exits"].iloc[0])
     with styled():
-        figure = Figure(figsize=(11.4, max(3.4, 0.34 * len(shown) + 1.5)))
+        names = max(len(_class_label(row)) for row in records(shown))
+        size = (11.4, max(3.4, 0.34 * len(shown) + 1.5))
+        figure = still_figure(size, Edges(0.25 + 0.075 * names, 1.2, 0.52, 0.52), wspace=0.45)
         bars, hard = figure.subplots(1, 2, width_ratios=(1.75, 1.0))
         _bars(bars, shown, by_exit, n_exits)
         bars.set_title(f"{title}: easy classes first", pad=20)
@@ -67,7 +71,7 @@ def _bars(axes: Axes, shown: pd.DataFrame, by_exit: pd.DataFrame, n_exits: int) 
         text = f"{row.mean_exit:.2f}   {100 * row.value:.0f} %"
         axes.text(101.5, height, text, va="center", fontsize=8.5, color=INK, clip_on=False)
     axes.text(101.5, -0.8, "mean exit   accuracy", va="center", fontsize=7.5, color=MUTED)
-    axes.set_yticks(heights, [f"{row.class_name} ({row.n})" for row in records(shown)])
+    axes.set_yticks(heights, [_class_label(row) for row in records(shown)])
     axes.set_ylim(heights[-1] + 0.6, -1.1)
     axes.set_xlim(0, 100)
     axes.set_xlabel("samples that leave at each exit (%)")
@@ -77,6 +81,10 @@ def _bars(axes: Axes, shown: pd.DataFrame, by_exit: pd.DataFrame, n_exits: int) 
         loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(n_exits, 6), handlelength=0.9, columnspacing=1.0,
         handletextpad=0.4, borderaxespad=0.1, fontsize=7.5,
     )  # fmt: skip
+
+
+def _class_label(row: Any) -> str:
+    return f"{row.class_name} ({row.n})"
 
 
 def _difficulty(axes: Axes, everyone: pd.DataFrame, n_exits: int) -> None:

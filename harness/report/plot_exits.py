@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from harness.report.display import metric_label, metric_scale
 from harness.report.frame import EXITS, ReportError, Rows, check_rows, groups, repeat_name, repeats_text
-from harness.report.style import INK, MUTED, new_axes, styled
+from harness.report.style import INK, MUTED, Edges, new_axes, styled
 
 _MEAN = "#0072B2"
 _SEED = "#8fb8d8"
@@ -37,8 +37,10 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
     scale = metric_scale(metric)[0]
     mean = frame.groupby("exit")[["value", "macs", "bmacs"]].mean()
     positions = mean.index.to_numpy(dtype=float)
+    alone, is_binary = len(cells) == 1, bool(mean["bmacs"].notna().all())
+    edges = Edges(0.74, 0.5 if alone else 1.6, 0.98 if is_binary else 0.68, 0.32)
     with styled():
-        figure, axes = new_axes(ax, (5.6, 3.9))
+        figure, axes = new_axes(ax, (5.6, 3.9), edges)
         # seeds stand side by side around their exit, so that intervals do not hide each other
         offsets = (np.arange(len(cells)) - (len(cells) - 1) / 2) * min(0.12, 0.5 / len(cells))
         for seed, (cell, offset) in enumerate(zip(cells, offsets, strict=True)):
@@ -46,7 +48,6 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
             value = rows["value"].to_numpy(dtype=float) * scale
             below = value - rows["low"].to_numpy(dtype=float) * scale
             above = rows["high"].to_numpy(dtype=float) * scale - value
-            alone = len(cells) == 1
             axes.errorbar(
                 rows["exit"].to_numpy(dtype=float) + offset,
                 value,
@@ -60,7 +61,7 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
                 label=f"{metric} of {cell}" if alone else repeat_name(cell),
                 zorder=2,
             )
-        if len(cells) > 1:
+        if not alone:
             axes.plot(
                 positions,
                 mean["value"].to_numpy(dtype=float) * scale,
@@ -70,7 +71,6 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
                 zorder=3,
             )
         shares = 100 * mean[["macs", "bmacs"]] / mean[["macs", "bmacs"]].max()
-        is_binary = bool(np.isfinite(shares["bmacs"]).all())
         # the labels of a deep network would run into each other: every so many, the final exit always
         labelled = mean.index[::-1][:: -(-len(mean) // _MOST_LABELS)][::-1]
         axes.set_xticks(list(labelled), [_tick(int(exit_), *shares.loc[exit_]) for exit_ in labelled])
@@ -79,7 +79,7 @@ def exit_metric(exits: Rows, group: str, *, ax: Axes | None = None) -> tuple[Fig
         axes.set_ylabel(f"{metric_label(metric)}, 95 % intervals")
         axes.set_title(group)
         axes.tick_params(axis="x", length=0)
-        if len(cells) > 1:
+        if not alone:
             axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=INK)
         else:
             n_exits = len(positions)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.report.display import short_spec
 from harness.report.frame import HISTOGRAMS, RESULTS, ReportError, Rows, check_cells, headline_rows, records
-from harness.report.style import INK, MUTED, styled
+from harness.report.style import INK, MUTED, Edges, still_figure, styled
 
 NO_LOSS = "match_final"
 """Name of the operating point whose exits are shown."""
@@ -44,7 +44,8 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
     n_columns = min(_COLUMNS, key=lambda n: -len(rows) % n) if len(rows) > max(_COLUMNS) else len(rows)
     n_lines = math.ceil(len(rows) / n_columns)
     with styled():
-        figure = Figure(figsize=(1.95 * n_columns + 0.4, 1.55 * n_lines + 0.75))
+        size = (1.95 * n_columns + 0.4, 1.55 * n_lines + 0.75)
+        figure = still_figure(size, Edges(0.66, 0.1, 0.52, 0.58), wspace=0.1, hspace=0.32)
         grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
         _share_scale(grid[0], int(shares["exit"].max()))
         for position, row in enumerate(records(rows)):
@@ -61,9 +62,10 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
         for column in range(n_columns):  # the lowest panel of a column carries the labels, also above a gap
             lowest = max(i for i in range(len(rows)) if i % n_columns == column)
             grid[lowest].tick_params(labelbottom=True)
-        figure.suptitle(f"{cell}: where samples leave", x=0.01, ha="left", fontsize=10.5, fontweight="bold")
-        figure.supxlabel("exit", fontsize=9.5, color=INK)
-        figure.supylabel("share of test samples (%)", fontsize=9.5, color=INK)
+        title = f"{cell}: where samples leave"
+        figure.suptitle(title, x=0.1 / size[0], y=1 - 0.08 / size[1], ha="left", va="top", fontsize=10.5, weight="bold")
+        figure.supxlabel("exit", y=0.06 / size[1], fontsize=9.5, color=INK)
+        figure.supylabel("share of test samples (%)", x=0.06 / size[0], fontsize=9.5, color=INK)
     return figure, grid[: len(rows)]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from harness.report.frame import ReportError, groups, records
 from harness.report.style import HIGHLIGHT, INK, MUTED, QUIET, Mark, policy_marks, styled
@@ -127,7 +127,9 @@ def latency_against_rate(server: pd.DataFrame, bounds: pd.DataFrame) -> tuple[Fi
                           markeredgewidth=2, color=marks[row.policy_name].colour)  # fmt: skip
         axes.set_yscale("log")
         axes.set_xlim(left=0)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("requests / s")
 
     return _panels(server, draw, "arrival to answer (ms)")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from harness.report.frame import ReportError, Rows, groups, repeats_text, typed_rows
 from harness.report.frame_papers import AGREEMENT, OVERTHINKING
-from harness.report.style import INK, MUTED, styled
+from harness.report.style import INK, MUTED, Edges, still_figure, styled
 
 _LOST, _EVER, _WON = "#D55E00", "#0072B2", "#009E73"
 _MOST_NUMBERS = 12
@@ -30,13 +30,16 @@ def overthinking(agreement: Rows, changes: Rows, group: str) -> tuple[Figure, li
     matrix, shares = matrix[matrix["cell"].isin(cells)], shares[shares["cell"].isin(cells)]
     with styled():
         both = len(shares) > 0
-        figure = Figure(figsize=(10.6 if both else 5.3, 4.6))
+        size = (10.6, 4.6) if both else (5.3, 4.6)
+        figure = still_figure(size, Edges(0.66, 0.52 if both else 0.15, 1.14 if both else 0.55, 0.5))
         panels = list(figure.subplots(1, 2 if both else 1, squeeze=False).ravel())
         _draw_matrix(panels[0], matrix)
         if both:
             _draw_changes(panels[1], shares)
         title = group + repeats_text(cells, ", mean of ")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+        figure.suptitle(
+            title, x=0.1 / size[0], y=1 - 0.05 / size[1], ha="left", va="top", fontsize=10.5, fontweight="bold"
+        )
     return figure, panels
 
 

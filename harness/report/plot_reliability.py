@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from harness.report.frame import ReportError, Rows, groups, repeats_text, typed_rows
 from harness.report.frame_papers import RELIABILITY
-from harness.report.style import INK, MUTED, styled
+from harness.report.style import INK, MUTED, Edges, still_figure, styled
 
 MOST_PANELS = 12
 _COLUMNS = 6
@@ -43,16 +43,8 @@ def reliability(rows: Rows, group: str) -> tuple[Figure, NDArray[np.object_]]:
     n_lines = math.ceil(len(exits) / n_columns)
     with styled():
         width, height = 1.72 * n_columns + 0.7, 1.72 * n_lines + 0.95
-        # equal panels need no search for their places; without any engine, saving would bring the style's own in
-        still = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=False)
-        figure = Figure(figsize=(width, height), layout=still)
-        edges = {
-            "left": (0.62 if n_lines > 1 else 0.8) / width,
-            "right": 1 - 0.12 / width,
-            "bottom": 0.58 / height,
-            "top": 1 - 0.62 / height,
-        }
-        figure.subplots_adjust(**edges, wspace=0.16, hspace=0.3)
+        edges = Edges(left=0.62 if n_lines > 1 else 0.8, right=0.12, bottom=0.58, top=0.62)
+        figure = still_figure((width, height), edges, wspace=0.16, hspace=0.3)
         grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
         grid[0].set(xlim=(0, 100), ylim=(0, 105), xticks=[0, 50, 100], yticks=[0, 50, 100])  # of all: they share axes
         for axes, exit_ in zip(grid, exits, strict=False):
@@ -60,7 +52,8 @@ def reliability(rows: Rows, group: str) -> tuple[Figure, NDArray[np.object_]]:
             ece = float(mine.groupby("cell")["ece"].first().mean())
             _draw(axes, _pooled(mine))
             axes.set_title(f"exit {exit_}", fontsize=9)
-            axes.text(0.05, 0.93, f"ECE {100 * ece:.1f}", fontsize=8, color=INK, va="top", transform=axes.transAxes)
+            axes.text(0.05, 0.93, f"ECE {100 * ece:.1f}", fontsize=8, color=INK, va="top", transform=axes.transAxes,
+                      zorder=4, path_effects=[withStroke(linewidth=2.5, foreground="white")])  # fmt: skip
         for unused in grid[len(exits) :]:
             unused.set_axis_off()
         figure.suptitle(

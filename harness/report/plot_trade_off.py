@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.report.frame import Rows, repeats_text, split_cell
-from harness.report.style import BAND, HIGHLIGHT, INK, MUTED, QUIET, new_axes, policy_marks, styled
+from harness.report.style import BAND, HIGHLIGHT, INK, MUTED, QUIET, Edges, new_axes, policy_marks, styled
 from harness.report.trade_off_data import Point, TradeOffData, trade_off_data
 
 _SPEEDUP_TICKS = (1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48)
@@ -85,7 +85,7 @@ def trade_off(
     names = [cells] if isinstance(cells, str) else list(cells)
     data = trade_off_data(results, curves, exits, names)
     with styled():
-        figure, axes = new_axes(ax, (7.6, 4.5))
+        figure, axes = new_axes(ax, (7.6, 4.5), Edges(0.74, 2.15 if with_legend else 0.15, 0.5, 0.32))
         draw_trade_off(axes, data, highlight)
         if ax is None:
             title = names[0] if len(names) == 1 else split_cell(names[0])[0]
@@ -160,8 +160,7 @@ def draw_trade_off(axes: Axes, data: TradeOffData, highlight: tuple[str, ...]) -
                 zorder=5,
                 label=f"{name} chosen",
             )
-    for name, point in data.oracle.items():
-        _draw_oracle(axes, name, point, view, final=value)
+    _draw_references(axes, data, view)
     if below := _below(view):
         axes.text(
             0.015, 0.02, f"axis cut, below it: {below}", transform=axes.transAxes, fontsize=8, color=MUTED, zorder=6
@@ -225,14 +224,24 @@ def _draw_static(axes: Axes, data: TradeOffData, view: View) -> None:
         )
 
 
-def _draw_oracle(axes: Axes, name: str, point: Point, view: View, *, final: float) -> None:
-    """Draw a reference that peeks as a hollow star; beyond the view it sits on the edge and says where it really is.
+def _draw_references(axes: Axes, data: TradeOffData, view: View) -> None:
+    """Draw what peeks; a name beside the line of the final exit stands above it, a second one close by below."""
+    bottom, top = view.metric
+    last = np.inf
+    for name, point in sorted(data.oracle.items(), key=lambda item: -item[1].metric):
+        y = min(max(point.metric, bottom), bottom + 0.95 * (top - bottom))
+        beside = abs(y - data.final[0]) < 0.03 * (top - bottom)
+        _draw_star(axes, name, point, view, y, lift=-10 if last - y < 0.06 * (top - bottom) else 8 if beside else 0)
+        last = y
 
-    The name of one that lies on the line of the final exit stands above the line.
+
+def _draw_star(axes: Axes, name: str, point: Point, view: View, y: float, *, lift: int) -> None:
+    """Draw a hollow star at height y; beyond the view it sits on the edge and says where it really is.
+
+    In the middle of the axes neither side has room for its name, which then stands above or below.
     """
-    (left, right), (bottom, top) = np.log(view.speedup), view.metric
+    left, right = np.log(view.speedup)
     x = min(point.speedup, float(np.exp(left + 0.965 * (right - left))))
-    y = min(max(point.metric, bottom), bottom + 0.95 * (top - bottom))
     axes.plot(
         [x],
         [y],
@@ -246,13 +255,14 @@ def _draw_oracle(axes: Axes, name: str, point: Point, view: View, *, final: floa
         label=f"{name} (peeks)",
     )
     off = " (off scale)" if (x, y) != (point.speedup, point.metric) else ""
-    leftwards = np.log(x) > (left + right) / 2
+    place = (np.log(x) - left) / (right - left)
+    aside, side = (-10, "right") if place > 0.65 else (10, "left") if place < 0.35 else (0, "center")
     axes.annotate(
         f"{name}: {point.metric:.1f} at {point.speedup:.2g}×{off}",
         (x, y),
-        xytext=(-10 if leftwards else 10, 8 if abs(y - final) < 0.03 * (top - bottom) else 0),
+        xytext=(aside, lift if side != "center" else 13 if lift > 0 else -13),
         textcoords="offset points",
-        ha="right" if leftwards else "left",
+        ha=side,
         va="center",
         fontsize=8,
         color=INK,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.style
@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -73,14 +74,46 @@ def _settings() -> mpl.RcParams:
         return mpl.rcParams.copy()
 
 
-def new_axes(ax: Axes | None, size_inches: tuple[float, float]) -> tuple[Figure, Axes]:
-    """Give the axes asked for and their figure, or new ones; no figure is registered with pyplot."""
+class Edges(NamedTuple):
+    """Room around the axes of a figure, inches."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+
+def still_figure(size_inches: tuple[float, float], edges: Edges, *, wspace: float = 0.2, hspace: float = 0.2) -> Figure:
+    """Give a figure whose axes have their places beforehand; searching for them is a third of the time of drawing."""
+    width, height = size_inches
+    # without any engine, saving would bring the style's own in
+    still = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=False)
+    figure = Figure(figsize=size_inches, layout=still)
+    figure.subplots_adjust(
+        left=edges.left / width,
+        right=1 - edges.right / width,
+        bottom=edges.bottom / height,
+        top=1 - edges.top / height,
+        wspace=wspace,
+        hspace=hspace,
+    )
+    return figure
+
+
+def new_axes(ax: Axes | None, size_inches: tuple[float, float], edges: Edges | None = None) -> tuple[Figure, Axes]:
+    """Give the axes asked for and their figure, or new ones; no figure is registered with pyplot.
+
+    Args:
+        ax: what was asked for.
+        size_inches: of a new figure.
+        edges: room around new axes; None: it is searched for.
+    """
     if ax is not None:
         figure = ax.get_figure(root=True)
         if figure is None:
             raise ValueError("these axes belong to no figure")
         return figure, ax
-    figure = Figure(figsize=size_inches)
+    figure = Figure(figsize=size_inches) if edges is None else still_figure(size_inches, edges)
     return figure, figure.subplots()
 
 
@@ -101,15 +134,18 @@ def pixels(figure: Figure, dpi: int) -> Image.Image:
 def _few_colours(rgba: NDArray[np.uint8]) -> Image.Image:
     """Reduce opaque pixels [h, w, 4] to a palette; white, which is most of a figure, is kept and not searched.
 
-    A colour counts with the root of its pixels: by pixels alone, the only square of a colour, in a legend, lost it.
+    The palette covers all colours there are, so that the only square of a colour, in a legend, keeps it; it is then
+    moved to where the pixels are, of which a colour counts with the root of its number.
     """
     packed = rgba.view(np.uint32)[..., 0]
     inked = packed != _WHITE
-    inked[0, 0] = True  # so that an empty figure has a colour too
+    inked[0, 0] |= not inked.any()  # so that an empty figure has a colour too
     colours, places, counts = np.unique(packed[inked], return_inverse=True, return_counts=True)
     weights = np.ceil(np.sqrt(counts)).astype(np.int64)
     weighed = np.repeat(colours, weights).view(np.uint8).reshape(1, -1, 4)
-    few = Image.fromarray(weighed[..., :3].copy()).quantize(colors=_COLOURS - 1, dither=Image.Dither.NONE)
+    few = Image.fromarray(weighed[..., :3].copy()).quantize(
+        _COLOURS - 1, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+    )
     palette = few.getpalette() or []
     indices = np.full(inked.shape, len(palette) // 3, dtype=np.uint8)
     indices[inked] = np.asarray(few)[0][np.cumsum(weights) - 1][places]

@@ -95,6 +95,50 @@ def test_an_interrupted_training_ends_bit_identical(tmp_path, stop_at):
     assert [entry.calibration for entry in log] == [entry.calibration for entry in whole_log]
 
 
+def noisy_network():
+    return build("been-notebook", 2, seed=1, width=8)
+
+
+def noises(model, n=70, seed=0):
+    """Clips as spectrograms: one class is louder in the low bands."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, n)
+    clips = rng.normal(-6, 2, (n, 1, 21, 32)).astype(np.float32)
+    clips[labels == 1, :, :, :10] += 3.0
+    return Labelled(Spectrograms(clips), labels)
+
+
+class Spectrograms:
+    lengths = None
+
+    def __init__(self, clips):
+        self.clips = clips
+
+    def __len__(self):
+        return len(self.clips)
+
+    def batch(self, rows):
+        return {"log_mel": torch.from_numpy(self.clips[rows])}
+
+
+def test_precise_norms_change_statistics_and_no_weight_and_survive_an_interruption(tmp_path):
+    found = {}
+    for precise in (False, True):
+        model, options = noisy_network(), dataclasses.replace(OPTIONS, precise_norm=precise)
+        train(model, JointRecipe(), noises(model), noises(model, seed=1), options, tmp_path / str(precise))
+        found[precise] = model.state_dict()
+    same = {name for name, value in found[True].items() if torch.equal(value, found[False][name])}
+    running = {name for name in found[True] if name.endswith(("running_mean", "running_var"))}
+    assert running and not running & same
+    assert {name for name, _ in noisy_network().named_parameters()} <= same
+    model, options = noisy_network(), dataclasses.replace(OPTIONS, precise_norm=True)
+    with pytest.raises(Interrupted):
+        train(model, Fragile(stop_at=7), noises(model), noises(model, seed=1), options, tmp_path / "broken")
+    model = noisy_network()
+    train(model, JointRecipe(), noises(model), noises(model, seed=1), options, tmp_path / "broken")
+    assert all(torch.equal(value, found[True][name]) for name, value in model.state_dict().items())
+
+
 def test_it_resumes_and_does_not_start_over(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, Fragile(stop_at=9))

@@ -15,6 +15,8 @@ from harness.report.frame import (
     natural_key,
     places,
     records,
+    repeat_name,
+    repeats_text,
     split_cell,
 )
 
@@ -113,7 +115,18 @@ def test_numbers_inside_texts_count_as_numbers():
 def test_split_cell_and_groups(frames):
     assert split_cell("minilm-l6.bbc-headlines.s0") == ("minilm-l6.bbc-headlines", 0)
     assert split_cell("mine") == ("mine", None)
+    assert split_cell("quicknet.esc10-fold3.s0") == ("quicknet.esc10", 3)
     assert groups(frames.exits)["cnn6.digits"] == ["cnn6.digits.s0", "cnn6.digits.s1", "cnn6.digits.s2"]
+
+
+def test_folds_are_not_called_seeds():
+    folds = [f"quicknet.esc10-fold{fold}.s0" for fold in (1, 2)]
+    assert [repeat_name(cell) for cell in folds] == ["fold1", "fold2"]
+    assert repeats_text(folds) == ", 2 folds"
+    seeds = ["cnn6.digits.s0", "cnn6.digits.s1"]
+    assert [repeat_name(cell) for cell in seeds] == ["s0", "s1"]
+    assert repeats_text(seeds, ", mean of ") == ", mean of 2 seeds"
+    assert repeats_text(seeds[:1]) == ""
 
 
 def test_headline_prefers_calibrated_thresholds_and_falls_back_to_fixed(frames):

@@ -18,7 +18,7 @@ def test_images_by_shelf_with_the_exit_they_left_at():
     lines = said[9].split("\n")
     assert lines[0].startswith("exit 2: a cat")
     assert len(lines[0]) <= 19
-    assert lines[1:] == ["is dog", "(last exit: cat)"]
+    assert lines[1:] == ["is dog", "(last: cat)"]
     colours = [axes.spines["left"].get_edgecolor() for axes in tiles]
     assert colours == [to_rgba(RIGHT)] * 9 + [to_rgba(WRONG)]
     shown = [axes.get_images()[0].get_array() for axes in tiles]

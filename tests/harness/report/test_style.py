@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from harness.report.style import HIGHLIGHT, new_axes, pixels, policy_marks, save, styled
+from harness.report.style import HIGHLIGHT, Edges, new_axes, pixels, policy_marks, save, styled
 
 
 def draw():
@@ -53,6 +53,30 @@ def test_white_stays_white_and_colours_stay_close():
     white = (exact == 255).all(axis=2)
     assert (shown[white] == 255).all()
     assert np.abs(shown.astype(int) - exact).mean() < 0.5
+
+
+def test_the_only_square_of_a_colour_keeps_it():
+    """As in a legend, among bars and the many shades of a photograph."""
+    with styled():
+        figure, axes = new_axes(None, (8, 5))
+        shades = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+        shades[..., 2] = 40  # red and green in all mixtures, no blue
+        axes.imshow(shades, aspect="auto")
+        axes.plot([200], [200], "s", color="#5050ff", markersize=7)
+    shown = np.asarray(pixels(figure, 100).convert("RGB")).astype(int)
+    exact = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    square = (exact == [0x50, 0x50, 0xFF]).all(axis=2)
+    assert 30 < square.sum() < 150
+    assert np.abs(shown - exact)[square].max() < 40
+
+
+def test_a_still_figure_keeps_the_room_it_was_given():
+    with styled():
+        figure, axes = new_axes(None, (6, 4), Edges(left=0.75, right=1.5, bottom=0.5, top=0.25))
+        axes.set_ylabel("a label that a search would make room for\nin two lines")
+    pixels(figure, 50)
+    box = axes.get_position()
+    assert [box.x0 * 6, 6 - box.x1 * 6, box.y0 * 4, 4 - box.y1 * 4] == pytest.approx([0.75, 1.5, 0.5, 0.25])
 
 
 def test_a_figure_of_one_colour_can_be_rendered():

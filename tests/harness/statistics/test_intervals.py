@@ -116,3 +116,15 @@ def test_bootstrap_of_the_mean_exit_covers_in_2000_draws():
     covered = ((intervals.low <= truth) & (truth <= intervals.high)).mean()
     print(f"bootstrap of the mean exit, n=200: covers {covered:.4f}")
     assert 0.93 <= covered <= 0.97
+
+
+@given(
+    st.integers(1, 60).flatmap(lambda n: st.lists(st.floats(-1e6, 1e6), min_size=n, max_size=n)),
+    st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+)
+def test_bounds_are_numpys_quantiles_to_the_bit(draws, level):
+    column = np.array(draws)
+    both = np.stack([column, column[::-1] + 1.0], axis=1)
+    shares = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+    found = percentile([0.0, 0.0], both, level=level)
+    np.testing.assert_array_equal([found.low, found.high], np.quantile(both, shares, axis=0))
