@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness import PROTOCOL_VERSION, __version__
 from harness.cells.plan import CellStatus
 from harness.console import Console
-from harness.contact_sheets import Sheet, sheet_rows, thumbnails
+from harness.contact_sheets import sheet_rows, thumbnails
 from harness.errors import UserError, missing_extra
 from harness.evaluate import Evaluation
 from harness.frames import Frames, Measured
 from harness.live_frames import live_rows
 from harness.live_results import LiveFile, read_live
-from harness.media import Media, join_media, sheets_of
-from harness.papers import Papers, join_papers
+from harness.media import MediaPart, join_media, sheets_of
+from harness.papers import PaperPart, join_papers
 from harness.parts import CellTask, Part, Worked, work_out
 from harness.plans import chosen_cells
-from harness.studies import Studies, join
+from harness.studies import join
 from harness.subjects import Row, group_of, open_subject
 from harness.transfer import Journey, donors_of, travel
 from harness.workers import Failed, Workers, call, finished
@@ -82,7 +82,7 @@ def _published(
     from harness.report.frame_media import check_media
     from harness.report.frame_papers import check_papers
     from harness.report.frame_statistics import check_studies
-    from harness.report.groups import Drawn, Group, Sketch, rows_of_groups, show_figure, show_group
+    from harness.report.groups import Sketch, rows_of_groups, show_figure, show_group
     from harness.report.tables import console_table
     from harness.report.write import (
         draw_overview,
@@ -100,16 +100,23 @@ def _published(
 
     cells = chosen_cells(out, only=only)
     measured = read_live(out)
-    rows, studied, papers, media, sheets = _worked_out(cells, measured, known, workers)
+    worked = _worked_out(cells, measured, known, workers)
+    rows = worked.rows
     if not rows.exits:
         raise UserError(f"no cell is cached in '{out}': run  python -m harness run --all  first")
+    # what other processes do goes on while this one joins the cells
+    transferred = _transfer(worked.travelling, worked.parts, workers)
     frames = _frames(rows)
+    variants = {entry.cell.backbone for entry in cells if entry.cell.variant_of is not None}
+    of_groups = [partial(show_group, group, pdf=for_print) for group in rows_of_groups(frames, variants)]
+    shown_groups = workers.begin(call, of_groups, name="figures of cells", unit="cell")
+    papers, media, sheets = join_papers(worked.papers, cells), join_media(worked.media), sheets_of(worked.media)
+    studied = join(worked.parts, [row for some in finished(transferred()) for row in some])
     studies = check_studies({name.name: getattr(studied, name.name) for name in fields(studied)})
     paper = check_papers({name.name: getattr(papers, name.name) for name in fields(papers)})
     seen = check_media({name.name: getattr(media, name.name) for name in fields(media)})
     timings = live_rows(out, {row["cell"] for row in rows.exits})
     timed = check_live({name.name: getattr(timings, name.name) for name in fields(timings)})
-    variants = {entry.cell.backbone for entry in cells if entry.cell.variant_of is not None}
     sketches: list[Callable[[], Sketch | None]] = [
         partial(draw_overview, frames.of(first_cells(frames, variants))),
         partial(draw_time, frames.results),
@@ -123,19 +130,17 @@ def _published(
         ),
         *live_figures(timed, frames.results),
     ]
-    tasks: list[Callable[[], Drawn | Group | None]] = [
-        *(partial(show_figure, draw, pdf=for_print) for draw in sketches),
-        *(partial(show_group, group, pdf=for_print) for group in rows_of_groups(frames, variants)),
-    ]
-    shown = finished(workers.each(call, tasks, name="figures", unit="figure"))
-    drawn = {one.name: one for one in shown if isinstance(one, Drawn)}
-    groups = [one for one in shown if isinstance(one, Group)]
-    console.say("writing tables, plots and the page")
+    of_all = [partial(show_figure, draw, pdf=for_print) for draw in sketches]
+    shown = workers.begin(call, of_all, name="other figures", unit="figure")
     whole, tables = whole_tables(frames), study_tables(studies)
     like_papers, of_media, measured_tables = paper_tables(paper), media_tables(seen), live_tables(timed)
-    every = [*whole, *(group.table for group in groups), *tables, *measured_tables]
+    every = [*whole, *tables, *measured_tables]
     every += [table for some in (*like_papers.values(), *of_media.values()) for table in some]
     files = write_tables(every, out / "tables", latex=for_print)
+    groups = finished(shown_groups())
+    drawn = {one.name: one for one in finished(shown()) if one is not None}
+    console.say("writing tables, plots and the page")
+    files += write_tables([group.table for group in groups], out / "tables", latex=for_print)
     files += write_plots([*drawn.values(), *(one for group in groups for one in group.figures)], out / "plots")
     _remove_others(files)
     facts: dict[str, object] = {"harness": __version__, "protocol version": PROTOCOL_VERSION}
@@ -173,9 +178,27 @@ def _frames(rows: Frames) -> ReportFrames:
     return check_frames(rows.results, curves, rows.exits, rows.histograms)
 
 
+class _WorkedOut(NamedTuple):
+    """All cells, each worked out by itself.
+
+    Attributes:
+        rows: of the tables and plots of cells.
+        parts: for the studies across cells, one each of ``travelling``.
+        travelling: the cells that are studied.
+        papers: for the tables like those of papers.
+        media: for what is shown of images and sounds.
+    """
+
+    rows: Frames
+    parts: list[Part]
+    travelling: list[CellStatus]
+    papers: list[PaperPart]
+    media: list[MediaPart]
+
+
 def _worked_out(
     cells: list[CellStatus], measured: LiveFile | None, known: Mapping[str, Evaluation], workers: Workers
-) -> tuple[Frames, Studies, Papers, Media, list[Sheet]]:
+) -> _WorkedOut:
     """Work out every cached cell, each in a process of its own; one that cannot be read becomes a visible row."""
     cached = [entry for entry in cells if entry.status == "cached"]
     deep = {group_of(entry.cell.id): entry.cell.id for entry in reversed(cached)}  # the first seed of each
@@ -187,27 +210,29 @@ def _worked_out(
     sizes = [float(entry.cell.paths.test.stat().st_size) for entry in cached]
     results = workers.each(work_out, tasks, name="cells", sizes=sizes)
     worked = dict(zip((entry.cell.id for entry in cached), results, strict=True))
-    frames, parts, travelling, papers, media = Frames(), [], [], [], []
+    found = _WorkedOut(Frames(), [], [], [], [])
     for entry in cells:
         result = worked.get(entry.cell.id)
         if isinstance(result, Worked):
-            frames.extend(result.frames)
-            papers.append(result.paper)
-            media.append(result.media)
+            found.rows.extend(result.frames)
+            found.papers.append(result.paper)
+            found.media.append(result.media)
             if result.part is not None:
-                parts.append(result.part)
-                travelling.append(entry)
+                found.parts.append(result.part)
+                found.travelling.append(entry)
         elif result is None:
-            frames.add_without_numbers(entry)
+            found.rows.add_without_numbers(entry)
         elif isinstance(result, Failed) and result.foreseen:
-            frames.add_without_numbers(replace(entry, status="failed", reason=result.reason))
+            found.rows.add_without_numbers(replace(entry, status="failed", reason=result.reason))
         else:
             raise result.error()
-    studies = join(parts, _transfer(travelling, parts, workers))
-    return frames, studies, join_papers(papers, cells), join_media(media), sheets_of(media)
+    return found
 
 
-def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], workers: Workers) -> list[Row]:
+def _transfer(
+    entries: Sequence[CellStatus], parts: Sequence[Part], workers: Workers
+) -> Callable[[], list[list[Row] | Failed]]:
+    """Begin to carry thresholds between cells; the function returned waits for it."""
     donors = [part.donor for part in parts]
     pairs = zip(entries, parts, strict=True)
     first = {part.group: part.id for part in reversed(parts)}
@@ -217,7 +242,7 @@ def _transfer(entries: Sequence[CellStatus], parts: Sequence[Part], workers: Wor
         if first[part.group] == part.id
     ]
     sizes = [float(entry.cell.paths.test.stat().st_size * len(donors)) for entry, _, donors in tasks]
-    return [row for rows in finished(workers.each(travel, tasks, name="transfer", sizes=sizes)) for row in rows]
+    return workers.begin(travel, tasks, name="transfer", sizes=sizes)
 
 
 def _measured(cell: str, file: LiveFile | None) -> Measured:

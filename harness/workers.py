@@ -8,10 +8,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
@@ -82,7 +81,27 @@ class Workers:
         unit: str = "cell",
         sizes: Sequence[float] | None = None,
     ) -> list[Result | Failed]:
-        """Return the results in the order of the tasks; an exception becomes a ``Failed`` in its place.
+        """Do what ``begin`` begins, and return its results.
+
+        Raises:
+            UserError: a process was ended from outside.
+        """
+        return self.begin(function, tasks, name=name, unit=unit, sizes=sizes)()
+
+    def begin(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Sequence[Task],
+        *,
+        name: str,
+        unit: str = "cell",
+        sizes: Sequence[float] | None = None,
+    ) -> Callable[[], list[Result | Failed]]:
+        """Begin tasks in the background and return how to wait for them.
+
+        The function returned gives the results in the order of the tasks; an exception becomes a ``Failed`` in its
+        place. It raises a ``UserError`` if a process was ended from outside. Where one worker is enough, the tasks are
+        done when they are waited for.
 
         Args:
             function: of a module (a lambda does not travel).
@@ -90,41 +109,38 @@ class Workers:
             name: what is done, beside the progress bar.
             unit: what a task is.
             sizes: how much work each is, in any unit; the largest are begun first, so that no processor waits long.
-
-        Raises:
-            UserError: a process was ended from outside.
         """
-        from tqdm import tqdm
-
         order = range(len(tasks)) if sizes is None else sorted(range(len(tasks)), key=lambda i: (-sizes[i], i))
-        found: dict[int, Result | Failed] = {}
-        with (
-            self._executor(len(tasks)) as pool,
-            tqdm(total=len(tasks), desc=name, unit=unit, disable=True if self._console.quiet else None) as bar,
-        ):
-            futures = {pool.submit(function, tasks[index]): index for index in order}
-            for future in as_completed(futures):
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    raise UserError(
-                        f"a process of '{name}' was ended from outside, perhaps for lack of memory: free some, or "
-                        "use one processor, e.g.  taskset -c 0 python -m harness report"
-                    ) from error
-                found[futures.pop(future)] = future.result() if error is None else _failed(error)
-                bar.update()
-        return [found[index] for index in range(len(tasks))]
+        if min(len(tasks), self._most) >= 2:
+            pool = self._processes()
+            try:
+                futures = {pool.submit(function, tasks[index]): index for index in order}
+            except BrokenProcessPool as error:
+                raise _ended(name) from error
+            return lambda: self._wait(futures, name, unit)
+        return lambda: self._here(function, tasks, order, name, unit)
 
-    @contextmanager
-    def _executor(self, n_tasks: int) -> Iterator[Executor]:
-        """Give the processes, or a thread of this process where one worker is enough."""
-        if min(n_tasks, self._most) >= 2:
-            yield self._processes()
-            return
+    def _here(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task], order: Sequence[int], name: str, unit: str
+    ) -> list[Result | Failed]:
         thread = ThreadPoolExecutor(1)
         try:
-            yield thread
+            return self._wait({thread.submit(function, tasks[index]): index for index in order}, name, unit)
         finally:
             thread.shutdown(cancel_futures=True)
+
+    def _wait(self, futures: dict[Future[Result], int], name: str, unit: str) -> list[Result | Failed]:
+        from tqdm import tqdm
+
+        found: dict[int, Result | Failed] = {}
+        with tqdm(total=len(futures), desc=name, unit=unit, disable=True if self._console.quiet else None) as bar:
+            for future in as_completed(list(futures)):
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    raise _ended(name) from error
+                found[futures.pop(future)] = future.result() if error is None else _failed(error)
+                bar.update()
+        return [found[index] for index in range(len(found))]
 
     def _processes(self) -> Executor:
         if self._pool is None:
@@ -153,6 +169,13 @@ def finished(results: Sequence[Result | Failed]) -> list[Result]:
             raise result.error()
         found.append(result)
     return found
+
+
+def _ended(name: str) -> UserError:
+    return UserError(
+        f"a process of '{name}' was ended from outside, perhaps for lack of memory: free some, or use one processor, "
+        "e.g.  taskset -c 0 python -m harness report"
+    )
 
 
 def _failed(error: BaseException) -> Failed:
