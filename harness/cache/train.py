@@ -34,6 +34,8 @@ from harness.cache.normalisation import estimate_norms
 from harness.cache.train_state import STATE_FILE, EpochLog, Progress, read_state, write_state
 from harness.errors import UserError
 
+_NORM_SAMPLES = 1_024
+
 __all__ = ["EpochLog", "Labelled", "TrainOptions", "discard_state", "exit_scores", "log_summary", "train"]
 
 
@@ -59,7 +61,8 @@ class TrainOptions:
         patience: epochs of the last phase without a better mean calibration score over the exits before training
             stops; the best epoch's weights are kept. None: all epochs are trained and the last weights kept.
         precision: of matrix products while training (bfloat16: mixed, weights stay float32).
-        precise_norm: estimate batch normalisation anew over the training split after every epoch (`estimate_norms`).
+        precise_norm: at the end measure batch normalisation on 1,024 training samples (`estimate_norms`); the log's
+            scores of the weights that are kept are then those of the network that is saved.
         seed: of batch order and dropout.
         save_every: steps between two checkpoints.
     """
@@ -162,9 +165,6 @@ def train(
                 bar.update()
                 if run.progress.step % options.save_every == 0 and run.progress.step % n_batches:
                     _save_state(run)
-            if options.precise_norm:
-                with _mixed(device, options.precision):
-                    estimate_norms(model, (_moved(training.samples.batch(rows), device) for rows in batches))
             scores = tuple(exit_scores(model, calibration, batch_size=options.batch_size, precision=options.precision))
             entry = EpochLog(run.progress.loss_sum / n_batches, scores, time.perf_counter() - start)
             run.progress = Progress(
@@ -180,9 +180,17 @@ def train(
             if is_over:
                 break
     _restore_best(run)
+    log = run.progress.epochs
+    if options.precise_norm:
+        rows_of = run.order.epoch(options.epochs)[: -(-_NORM_SAMPLES // options.batch_size)]
+        with _mixed(device, options.precision):
+            estimate_norms(model, [_moved(training.samples.batch(rows), device) for rows in rows_of])
+        scores = tuple(exit_scores(model, calibration, batch_size=options.batch_size, precision=options.precision))
+        kept = len(log) - 1 if run.progress.best_epoch is None else run.progress.best_epoch
+        log = (*log[:kept], replace(log[kept], calibration=scores), *log[kept + 1 :])
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     model.eval()
-    return run.progress.epochs
+    return log
 
 
 def exit_scores(

@@ -23,6 +23,27 @@ def test_the_first_normalisation_gets_mean_and_variance_of_the_data_by_hand():
     assert model.normalise.momentum == 0.1
 
 
+@pytest.mark.parametrize("name", ["been-notebook", "binary-densenet", "real-to-binary", "quicknet"])
+def test_every_norm_has_the_statistics_of_what_reaches_it_in_evaluation(name):
+    model = build(name, 3, width=8)
+    batches = [spectrograms(4, seed) for seed in range(3)]
+    estimate_norms(model, batches)
+    seen = {}
+    for part, norm in model.named_modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.register_forward_pre_hook(lambda _, inputs, part=part: seen.setdefault(part, []).append(inputs[0]))
+    with torch.no_grad():
+        for batch in batches:
+            model.eval()(batch)
+    assert len(seen) >= 9
+    for part, inputs in seen.items():
+        norm = model.get_submodule(part)
+        means = torch.stack([x.mean(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
+        variances = torch.stack([x.var(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
+        torch.testing.assert_close(norm.running_mean, means, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, variances, rtol=1e-4, atol=1e-5)
+
+
 def test_evaluation_on_the_one_batch_gives_what_training_saw_in_it():
     model, batch = build("been-notebook", 3, width=8).train(), spectrograms(16, 5)
     with torch.no_grad():

@@ -125,7 +125,8 @@ def test_precise_norms_change_statistics_and_no_weight_and_survive_an_interrupti
     found = {}
     for precise in (False, True):
         model, options = noisy_network(), dataclasses.replace(OPTIONS, precise_norm=precise)
-        train(model, JointRecipe(), noises(model), noises(model, seed=1), options, tmp_path / str(precise))
+        log = train(model, JointRecipe(), noises(model), noises(model, seed=1), options, tmp_path / str(precise))
+        assert log[-1].calibration == tuple(exit_scores(model, noises(model, seed=1), batch_size=16))
         found[precise] = model.state_dict()
     same = {name for name, value in found[True].items() if torch.equal(value, found[False][name])}
     running = {name for name in found[True] if name.endswith(("running_mean", "running_var"))}
