@@ -43,7 +43,7 @@ def exit_depth(depths: Rows, exits: Rows, title: str) -> tuple[Figure, list[Axes
     with styled():
         names = max(len(_class_label(row)) for row in records(shown))
         size = (11.4, max(3.4, 0.34 * len(shown) + 1.5))
-        figure = still_figure(size, Edges(0.25 + 0.075 * names, 1.2, 0.52, 0.52), wspace=0.45)
+        figure = still_figure(size, Edges(0.2 + 0.07 * names, 0.75, 0.52, 0.52), wspace=0.47)
         bars, hard = figure.subplots(1, 2, width_ratios=(1.75, 1.0))
         _bars(bars, shown, by_exit, n_exits)
         bars.set_title(f"{title}: easy classes first", pad=20)
@@ -91,13 +91,13 @@ def _difficulty(axes: Axes, everyone: pd.DataFrame, n_exits: int) -> None:
     rows = everyone.sort_values("exit")
     x = rows["exit"].to_numpy(dtype=float)
     policy, final = policy_marks(("a", "b")).values()
-    axes.bar(x, 100 * rows["left"].to_numpy(dtype=float), color="#dddddd", width=0.7, label="leave here (%)")
-    for name, mark, label in (("value", policy, "right, of these (%)"), ("final", final, "final exit on these (%)")):
+    axes.bar(x, 100 * rows["left"].to_numpy(dtype=float), color="#dddddd", width=0.7, label="leave here")
+    for name, mark, label in (("value", policy, "right, of these"), ("final", final, "final exit on these")):
         y = 100 * rows[name].to_numpy(dtype=float)
         axes.plot(x, y, color=mark.colour, linestyle=mark.line, marker=mark.marker, label=label)
     axes.set_xticks(range(1, n_exits + 1))
     axes.set_xlabel("exit at which a sample leaves = its difficulty")
     axes.set_ylim(0, 104)
-    axes.set_title("how hard are those that leave late?", pad=20)
+    axes.set_title("how hard are those that leave late? (%)", pad=20)
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, handlelength=1.4, columnspacing=0.9,
                 borderaxespad=0.1, fontsize=7.5)  # fmt: skip
