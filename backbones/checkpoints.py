@@ -1,4 +1,4 @@
-"""Trained networks on disk: the trained tensors as float16, and a file that says onto what they belong.
+"""Trained networks on disk: weights as float16, statistics of norms as float32, and onto what they belong.
 
 A folder holds `model.safetensors` (adapters and heads of an encoder, heads on a frozen trunk, all weights of a network
 trained from scratch) and `config.json` (backbone and its arguments, size of the adapters, digest of the pretrained
@@ -53,7 +53,7 @@ def save_checkpoint(
     arguments: Mapping[str, Any],
     adapters: LoraSettings | None = None,
 ) -> str:
-    """Round the trained tensors to float16, in the model too, and write them atomically.
+    """Round the trained weights to float16, in the model too, and write them and the norms' statistics atomically.
 
     Args:
         model: a trained network, adapters not merged.
@@ -68,13 +68,12 @@ def save_checkpoint(
     Raises:
         BackboneError: if a tensor does not fit into float16.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, value in trained_tensors(model).items():
-        half = value.to("cpu", torch.float16).contiguous()
-        if not bool(torch.isfinite(half).all()):
-            raise BackboneError(f"tensor '{name}' does not fit into float16: train with a smaller learning rate.")
-        tensors[name] = half
-        value.copy_(half)
+    round_weights(model)
+    weights = {name for name, _ in model.named_parameters()}
+    tensors = {
+        name: value.to("cpu", torch.float16 if name in weights else torch.float32).contiguous()
+        for name, value in trained_tensors(model).items()
+    }
     pretrained = model.pretrained_digest
     digest = _digest(pretrained, adapters, tensors)
     config = {
@@ -91,6 +90,23 @@ def save_checkpoint(
     write_atomic(folder / WEIGHTS_FILE, bytes_from_tensors(tensors))
     write_atomic(folder / CONFIG_FILE, (json.dumps(config, indent=2, sort_keys=True) + "\n").encode())
     return digest
+
+
+def round_weights(model: MultiExitModel) -> None:
+    """Round the trained weights to what a checkpoint keeps of them, float16.
+
+    Statistics of normalisations stay as they are: they are few, and a binary layer asks only whether a value is above
+    the mean; rounding that of a spectrogram half of which is silence turned the silence over.
+
+    Raises:
+        BackboneError: if a weight does not fit into float16.
+    """
+    for name, value in model.named_parameters():
+        if value.requires_grad:
+            half = value.data.half()
+            if not bool(torch.isfinite(half).all()):
+                raise BackboneError(f"tensor '{name}' does not fit into float16: train with a smaller learning rate.")
+            value.data.copy_(half)
 
 
 def load_checkpoint(folder: Path, **places: Any) -> MultiExitModel:

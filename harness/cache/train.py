@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from backbones.base import MultiExitModel
-from backbones.checkpoints import trained_tensors
+from backbones.checkpoints import round_weights, trained_tensors
 from backbones.digests import tensors_digest
 from backbones.recipes.base import Moment, Recipe
 from backbones.recipes.forward import logits_for
@@ -61,8 +61,8 @@ class TrainOptions:
         patience: epochs of the last phase without a better mean calibration score over the exits before training
             stops; the best epoch's weights are kept. None: all epochs are trained and the last weights kept.
         precision: of matrix products while training (bfloat16: mixed, weights stay float32).
-        precise_norm: at the end measure batch normalisation on 1,024 training samples (`estimate_norms`); the log's
-            scores of the weights that are kept are then those of the network that is saved.
+        precise_norm: at the end round the weights as a checkpoint does, and measure batch normalisation on 1,024
+            training samples (`estimate_norms`); the log's scores of the epoch that is kept are of the result.
         seed: of batch order and dropout.
         save_every: steps between two checkpoints.
     """
@@ -183,6 +183,7 @@ def train(
     log = run.progress.epochs
     if options.precise_norm:
         rows_of = run.order.epoch(options.epochs)[: -(-_NORM_SAMPLES // options.batch_size)]
+        round_weights(model)  # as they will be kept, so that the statistics fit what is loaded
         with _mixed(device, options.precision):
             estimate_norms(model, [_moved(training.samples.batch(rows), device) for rows in rows_of])
         scores = tuple(exit_scores(model, calibration, batch_size=options.batch_size, precision=options.precision))

@@ -1,4 +1,4 @@
-"""What is saved is what runs: float16 tensors, merged adapters, and only onto the weights they were trained on."""
+"""What is saved is what runs: float16 weights, merged adapters, and only onto the weights they were trained on."""
 
 import json
 
@@ -62,6 +62,17 @@ def test_a_network_from_scratch_is_bit_identical(tmp_path):
     pixels = {"pixels": torch.rand(3, 1, 8, 8)}
     assert torch.equal(model.eval()(pixels), loaded(pixels))
     assert read_config(tmp_path)["weights_digest"] == digest
+
+
+def test_statistics_of_norms_are_not_rounded(tmp_path):
+    model = build("been-notebook", 3, width=8)
+    with torch.no_grad():
+        model.normalise.running_mean.fill_(-7.9712572)  # not a number of half precision
+    save_checkpoint(model, tmp_path, backbone="been-notebook", arguments={"width": 8})
+    loaded = load_checkpoint(tmp_path)
+    assert float(loaded.normalise.running_mean) == float(torch.tensor(-7.9712572))
+    clips = {"log_mel": torch.randn(3, 1, 21, 32) - 7}
+    assert torch.equal(model.eval()(clips), loaded(clips))
 
 
 def test_files_are_the_same_every_time(tmp_path):
