@@ -85,7 +85,7 @@ def trade_off(
     names = [cells] if isinstance(cells, str) else list(cells)
     data = trade_off_data(results, curves, exits, names)
     with styled():
-        figure, axes = new_axes(ax, (7.6, 4.5), Edges(0.74, 2.15 if with_legend else 0.15, 0.5, 0.32))
+        figure, axes = new_axes(ax, (7.6, 4.5), Edges(0.74, 2.3 if with_legend else 0.15, 0.5, 0.32))
         draw_trade_off(axes, data, highlight)
         if ax is None:
             title = names[0] if len(names) == 1 else split_cell(names[0])[0]
