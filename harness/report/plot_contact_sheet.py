@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from harness.report.display import short_spec
 from harness.report.frame import ReportError, Rows, records, typed_rows
 from harness.report.frame_media import SHEET
-from harness.report.style import INK, MUTED, styled
+from harness.report.style import INK, MUTED, Edges, still_figure, styled
 
 A_LINE = 7
 RIGHT, WRONG = "#0072B2", "#D55E00"
-_TILE_INCHES = 1.02
+_TILE_INCHES, _TEXT_INCHES, _HEAD_INCHES = 1.02, 0.44, 0.34
 
 
 def contact_sheet(rows: Rows, pixels: Mapping[int, np.ndarray], title: str) -> tuple[Figure, list[Axes]]:
@@ -42,18 +42,25 @@ def contact_sheet(rows: Rows, pixels: Mapping[int, np.ndarray], title: str) -> t
     spec, n_exits = short_spec(str(frame["spec"].iloc[0])), int(frame["n_exits"].iloc[0])
     drawn: list[Axes] = []
     with styled():
-        height = sum(lines.values()) * (_TILE_INCHES + 0.42) + 0.5 * len(shelves) + 0.6
-        figure = Figure(figsize=(A_LINE * _TILE_INCHES + 1.2, height))
-        parts = np.atleast_1d(np.asarray(figure.subfigures(len(shelves), 1, height_ratios=list(lines.values()))))
-        for part, (name, images) in zip(parts, shelves.items(), strict=True):
-            part.suptitle(name, x=0.01, ha="left", fontsize=10, fontweight="bold")
+        heights = [_HEAD_INCHES + n * (_TILE_INCHES + _TEXT_INCHES) for n in lines.values()]
+        width = A_LINE * (_TILE_INCHES + 0.12) + 0.2
+        figure = still_figure((width, sum(heights)), Edges(0, 0, 0, 0))
+        parts = np.atleast_1d(np.asarray(figure.subfigures(len(shelves), 1, height_ratios=heights, hspace=0)))
+        for part, height, (name, images) in zip(parts, heights, shelves.items(), strict=True):
+            part.suptitle(name, x=0.1 / width, y=1 - 0.08 / height, ha="left", va="top", fontsize=10, weight="bold")
+            part.subplots_adjust(
+                left=0.1 / width, right=1 - 0.1 / width, bottom=_TEXT_INCHES / height, top=1 - _HEAD_INCHES / height,
+                wspace=0.08, hspace=_TEXT_INCHES / _TILE_INCHES,
+            )  # fmt: skip
             grid = part.subplots(lines[name], A_LINE, squeeze=False).ravel()
             for axes in grid:
                 axes.set_axis_off()
             for axes, image in zip(grid, images, strict=False):
                 _tile(axes, np.asarray(pixels[int(image.sample_id)]), image)
                 drawn.append(axes)
-        figure.suptitle(f"{title}: {n_exits} exits, {spec}", fontsize=8.5, color=MUTED, x=0.99, ha="right")
+        above = 1 - 0.08 / sum(heights)
+        head = f"{title}: {n_exits} exits, {spec}"
+        figure.suptitle(head, fontsize=8.5, color=MUTED, x=1 - 0.1 / width, y=above, ha="right", va="top")
     return figure, drawn
 
 

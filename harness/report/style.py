@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ QUIET = "#bdbdbd"
 BAND = "#ececec"
 _COLOURS = 128
 _WHITE = np.uint32(0xFFFFFFFF)
+_SHIFTS = (0, 8, 16) if sys.byteorder == "little" else (24, 16, 8)
 HIGHLIGHT = ("max_prob", "entropy", "pabee", "pcee", "beem_c", "beem_a")
 
 
@@ -135,20 +137,29 @@ def _few_colours(rgba: NDArray[np.uint8]) -> Image.Image:
     """Reduce opaque pixels [h, w, 4] to a palette; white, which is most of a figure, is kept and not searched.
 
     The palette covers all colours there are, so that the only square of a colour, in a legend, keeps it; it is then
-    moved to where the pixels are, of which a colour counts with the root of its number.
+    moved to where the pixels are, of which a colour counts with the root of its number. Colours of equal upper six
+    bits go together, the one that came last for all.
     """
     packed = rgba.view(np.uint32)[..., 0]
     inked = packed != _WHITE
     inked[0, 0] |= not inked.any()  # so that an empty figure has a colour too
-    colours, places, counts = np.unique(packed[inked], return_inverse=True, return_counts=True)
-    weights = np.ceil(np.sqrt(counts)).astype(np.int64)
-    weighed = np.repeat(colours, weights).view(np.uint8).reshape(1, -1, 4)
+    drawn = packed[inked]
+    red, green, blue = ((drawn >> np.uint32(shift)) & np.uint32(0xFC) for shift in _SHIFTS)
+    bins = ((red << np.uint32(10)) | (green << np.uint32(4)) | (blue >> np.uint32(2))).astype(np.int64)
+    counts = np.bincount(bins, minlength=1 << 18)
+    colour_of = np.zeros(1 << 18, np.uint32)
+    colour_of[bins] = drawn
+    used = np.flatnonzero(counts)
+    weights = np.ceil(np.sqrt(counts[used])).astype(np.int64)
+    weighed = np.repeat(colour_of[used], weights).view(np.uint8).reshape(1, -1, 4)
     few = Image.fromarray(weighed[..., :3].copy()).quantize(
         _COLOURS - 1, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
     )
     palette = few.getpalette() or []
+    index_of = np.zeros(1 << 18, np.uint8)
+    index_of[used] = np.asarray(few)[0][np.cumsum(weights) - 1]
     indices = np.full(inked.shape, len(palette) // 3, dtype=np.uint8)
-    indices[inked] = np.asarray(few)[0][np.cumsum(weights) - 1][places]
+    indices[inked] = index_of[bins]
     image = Image.fromarray(indices)
     image.putpalette([*palette, 255, 255, 255])
     return image
