@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,6 +21,7 @@ from harness.report.style import pdf_bytes, png_bytes
 from harness.report.tables import Table, group_table
 
 DPI = 130
+_NONE = np.empty(0, np.intp)
 DRAWN_IN_FULL = 2
 """Data sets of a network that get a figure of the exits and one of the histograms; of the others the tables have it."""
 TRADE_OFF = (
@@ -42,17 +44,24 @@ class Frames:
 
     def of(self, cells: Sequence[str]) -> Frames:
         """Give the rows of some cells."""
+        return next(self.parts([cells]))
+
+    def parts(self, sets: Iterable[Sequence[str]]) -> Iterator[Frames]:
+        """Give the rows of several sets of cells, one set after the other; each frame is looked through once."""
         every = (self.results, self.curves, self.exits, self.histograms)
-        return Frames(*(frame[frame["cell"].isin(cells)].reset_index(drop=True) for frame in every))
+        rows = [frame.groupby("cell", sort=False).indices for frame in every]
+        for cells in sets:
+            mine = [np.sort(np.concatenate([_NONE, *(of[cell] for cell in cells if cell in of)])) for of in rows]
+            yield Frames(*(frame.take(at).reset_index(drop=True) for frame, at in zip(every, mine, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class GroupRows:
-    """The rows of one group: its name, its frames, and whether every figure is drawn of it."""
+    """The rows of one group: its name, its frames, and what is drawn: nothing, the trade-off, or all (0, 1, 2)."""
 
     name: str
     frames: Frames
-    in_full: bool
+    drawn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +112,18 @@ def rows_of_groups(frames: Frames, variants: Collection[str] = ()) -> list[Group
 
     Args:
         frames: Of every cell.
-        variants: Networks that are others trained in another way: only their trade-off is drawn.
+        variants: Networks that are others trained in another way: the study of recipes draws them.
     """
     seen: dict[str, int] = {}
     found = []
-    for name, cells in groups(frames.results).items():
+    cells = groups(frames.results)
+    for name, mine in zip(cells, frames.parts(cells.values()), strict=True):
         network = name.rpartition(".")[0]
-        mine = frames.of(cells)
         if set(mine.results["status"]) == {"skipped"}:
             continue
         seen[network] = seen.get(network, 0) + bool(len(mine.exits))
-        found.append(GroupRows(name, mine, network not in variants and seen[network] <= DRAWN_IN_FULL))
+        drawn = 0 if network in variants else 2 if seen[network] <= DRAWN_IN_FULL else 1
+        found.append(GroupRows(name, mine, drawn))
     return found
 
 
@@ -126,12 +136,12 @@ def show_group(rows: GroupRows, *, pdf: bool = False) -> Group:
 def figure_jobs(rows: GroupRows) -> Iterator[tuple[str, str, Callable[[], tuple[Figure, object]]]]:
     """Give (file name, caption, how to draw it) of every figure that a group has the rows for; seeds share a figure."""
     name, frames = rows.name, rows.frames
-    if not len(frames.exits) or frames.exits["exit"].max() == 1:
+    if not rows.drawn or not len(frames.exits) or frames.exits["exit"].max() == 1:
         return  # nothing was collected, or there is nothing to trade
     cells = groups(frames.exits)[name]
     draw = partial(trade_off, frames.results, frames.curves, frames.exits, cells)
     yield f"trade_off_{name}", f"{name}. {TRADE_OFF}", draw
-    if rows.in_full:
+    if rows.drawn == 2:
         yield f"exit_metric_{name}", f"{name}. {_EXITS}", partial(exit_metric, frames.exits, name)
         for cell in _drawable_histograms(frames)[:1]:
             draw_shares = partial(exit_histograms, frames.results, frames.histograms, cell)

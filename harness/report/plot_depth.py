@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -54,20 +55,20 @@ def exit_depth(depths: Rows, exits: Rows, title: str) -> tuple[Figure, list[Axes
 def _bars(axes: Axes, shown: pd.DataFrame, by_exit: pd.DataFrame, n_exits: int) -> None:
     colours = [colormaps["viridis_r"](0.08 + 0.84 * i / max(1, n_exits - 1)) for i in range(n_exits)]
     heights = [0.0, *(place + 1.35 for place in range(len(shown) - 1))]
+    left = by_exit.pivot_table(index="class_name", columns="exit", values="left").loc[shown["class_name"]]
+    shares = 100 * left.to_numpy(dtype=float)
+    starts = np.cumsum(shares, axis=1) - shares
+    for place, colour in enumerate(colours):  # an exit at a time: a bar at a time takes three times as long
+        share, start = shares[:, place], starts[:, place]
+        label = f"exit {place + 1}"
+        axes.barh(heights, share, left=start, color=colour, edgecolor="white", linewidth=0.5, label=label)
+        ink = INK if sum(colour[:3]) > 1.55 else "white"
+        for row in np.flatnonzero(share >= 100 * _NARROW):
+            axes.text(
+                start[row] + share[row] / 2, heights[row], f"{share[row]:.0f}", ha="center", va="center", fontsize=7.5,
+                color=ink, in_layout=False,
+            )  # fmt: skip
     for row, height in zip(records(shown), heights, strict=True):
-        mine = by_exit[by_exit["class_name"] == row.class_name].sort_values("exit")
-        start = 0.0
-        for colour, part in zip(colours, records(mine), strict=True):
-            share = 100 * float(part.left)
-            label = f"exit {part.exit}" if row.class_name == shown["class_name"].iloc[0] else None
-            axes.barh(height, share, left=start, color=colour, edgecolor="white", linewidth=0.5, label=label)
-            if share >= 100 * _NARROW:
-                light = sum(colour[:3]) > 1.55
-                axes.text(
-                    start + share / 2, height, f"{share:.0f}", ha="center", va="center", fontsize=7.5,
-                    color=INK if light else "white", in_layout=False,
-                )  # fmt: skip
-            start += share
         text = f"{row.mean_exit:.2f}   {100 * row.value:.0f} %"
         axes.text(101.5, height, text, va="center", fontsize=8.5, color=INK, clip_on=False)
     axes.text(101.5, -0.8, "mean exit   accuracy", va="center", fontsize=7.5, color=MUTED)

@@ -10,7 +10,7 @@ def test_a_bar_a_class_easiest_first_and_the_hard_ones():
     figure, (bars, hard) = exit_depth(ROWS["depths"], ROWS["depth_exits"], "net.x")
     assert [label.get_text() for label in bars.get_yticklabels()] == ["all classes (100)", "dog (40)", "cat (60)"]
     widths = [patch.get_width() for patch in bars.patches]
-    np.testing.assert_allclose(widths, [30, 40, 30, 75, 25, 0, 0, 50, 50])
+    np.testing.assert_allclose(widths, [30, 75, 0, 40, 25, 50, 30, 0, 50])
     said = [text.get_text() for text in bars.texts]
     assert "1.25   95 %" in said
     assert "75" in said  # the share inside its bar

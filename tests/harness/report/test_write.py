@@ -1,6 +1,7 @@
 from functools import partial
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from harness.report.groups import check_frames, figure_jobs, rows_of_groups, show_figure, show_group
@@ -79,16 +80,27 @@ def test_every_group_gets_its_figures(frames):
 def test_of_many_data_sets_of_a_network_only_the_first_are_drawn_in_full(frames, monkeypatch):
     monkeypatch.setattr("harness.report.groups.DRAWN_IN_FULL", 1)
     rows = rows_of_groups(check_frames(**vars(frames)))
-    assert [(one.name, one.in_full) for one in rows] == [
-        ("cnn6.digits", True), ("cnn6.mnist5k", False), ("minilm-l6.bbc-headlines", True),
+    assert [(one.name, one.drawn) for one in rows] == [
+        ("cnn6.digits", 2), ("cnn6.mnist5k", 1), ("minilm-l6.bbc-headlines", 2),
     ]  # fmt: skip
     assert [name for name, _, _ in figure_jobs(rows[1])] == ["trade_off_cnn6.mnist5k"]
 
 
-def test_of_a_network_trained_in_another_way_only_the_trade_off_is_drawn(frames):
+def test_a_network_trained_in_another_way_is_drawn_by_the_study_of_recipes_alone(frames):
     rows = rows_of_groups(check_frames(**vars(frames)), {"minilm-l6"})
-    assert [one.in_full for one in rows] == [True, True, False]
-    assert [name for name, _, _ in figure_jobs(rows[2])] == ["trade_off_minilm-l6.bbc-headlines"]
+    assert [one.drawn for one in rows] == [2, 2, 0]
+    assert list(figure_jobs(rows[2])) == []
+
+
+def test_parts_are_the_rows_of_their_cells_in_order(frames):
+    checked = check_frames(**vars(frames))
+    sets = [["cnn6.digits.s2", "cnn6.digits.s0"], ["nowhere"], ["minilm-l6.bbc-headlines.s0"]]
+    for cells, part in zip(sets, checked.parts(sets), strict=True):
+        for name, frame in vars(frames).items():
+            whole = getattr(checked, name)
+            wanted = whole[whole["cell"].isin(cells)].reset_index(drop=True)
+            pd.testing.assert_frame_equal(getattr(part, name), wanted)
+            assert len(frame) == len(whole)
 
 
 def test_the_overview_leaves_variants_out(frames):
