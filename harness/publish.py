@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from harness.report.groups import Frames as ReportFrames
 
 
+_ROWS_SHOWN = 100  # in the terminal; laying out thousands took longer than drawing the figures
+
+
 def evaluate_cell(entry: CellStatus) -> Evaluation:
     """Replay and judge one cached cell.
 
@@ -153,7 +156,10 @@ def _published(
     page = write_page(
         whole, with_paper_figures(groups, drawn), out / "report.html", facts, headline, drawn=drawn, more=more
     )
-    console.table("Policies at their operating points, test split", headline.columns, headline.rows)
+    shown_rows, rest = headline.rows[:_ROWS_SHOWN], len(headline.rows) - _ROWS_SHOWN
+    console.table("Policies at their operating points, test split", headline.columns, shown_rows)
+    if rest > 0:
+        console.say(f"and {rest} more rows: see '{page}', or name cells with --only")
     return {
         "files": [str(path) for path in (*files, page)],
         "cells": len({row["cell"] for row in rows.exits}),
