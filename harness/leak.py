@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.evaluate import Placed
 from harness.replay.curve import with_free_knob
+from harness.replay.metrics import Floats
 from harness.replay.operating import MatchFinal, choose_on, parse_operating
 from harness.replay.replay import Outcome, replay
 from harness.statistics.bootstrap import rng
@@ -149,20 +151,24 @@ def _optimism(subject: Subject, policy: ExitPolicy, operating: str) -> tuple[flo
     if not isinstance(rule, MatchFinal) or not metric.additive or n > _MOST_SAMPLES:
         return _NAN, _NAN
     steps = subject.steps_of(policy)
-    draws = rng("optimism", subject.resamples.seed)
-    whole = steps.sums(np.ones((1, n)))[0]
-    gained = []
-    for _ in range(_RESAMPLES // 20):  # in portions, as they were drawn
-        weights = draws.multinomial(n, np.full(n, 1.0 / n), size=20).astype(np.float64)
-        points = chosen_points(steps, weights, tolerance=rule.tolerance)
-        valid = points >= 0
-        there = sums_at(steps, weights[valid], points[valid])
-        here = whole[points[valid]]
-        better = metric.from_statistics(there[:, 1:]) - metric.from_statistics(here[:, 1:])
-        faster = subject.test.n_exits * n * (1.0 / there[:, 0] - 1.0 / here[:, 0])
-        gained.append(np.column_stack([better if metric.higher_is_better else -better, faster]))
-    means = np.concatenate(gained).mean(axis=0) if sum(map(len, gained)) else np.full(2, _NAN)
-    return float(means[0]), float(means[1])
+    weights = _weights(n, subject.resamples.seed)
+    points = chosen_points(steps, weights, tolerance=rule.tolerance)
+    valid = points >= 0
+    if not valid.any():
+        return _NAN, _NAN
+    there = sums_at(steps, weights[valid], points[valid])
+    here = steps.sums(np.ones((1, n)))[0][points[valid]]
+    better = metric.from_statistics(there[:, 1:]) - metric.from_statistics(here[:, 1:])
+    faster = subject.test.n_exits * n * (1.0 / there[:, 0] - 1.0 / here[:, 0])
+    return float(better.mean()) * (1.0 if metric.higher_is_better else -1.0), float(faster.mean())
+
+
+@lru_cache(maxsize=1)  # the policies of a cell are all picked on the same resamples
+def _weights(n: int, seed: int) -> Floats:
+    """Draw how often each of n samples counts, ``[R, n]``."""
+    weights = rng("optimism", seed).multinomial(n, np.full(n, 1.0 / n), size=_RESAMPLES).astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
 def _intervals(metric: Effect, speedup: Effect) -> Row:
