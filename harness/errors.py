@@ -27,7 +27,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
         name: What was asked for.
         known: Every allowed name.
     """
-    return UserError(unknown_name_text(kind, name, known))
+    all_of_them = " See them all with  python -m harness list cells." if kind == "cell" else ""
+    return UserError(unknown_name_text(kind, name, known) + all_of_them)
 
 
 def missing_extra(extra: str, module: str) -> UserError:
