@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.report.display import short_spec
 from harness.report.frame import HISTOGRAMS, RESULTS, ReportError, Rows, check_cells, headline_rows, records
-from harness.report.style import INK, MUTED, Edges, still_figure, styled
+from harness.report.style import INK, MUTED, Edges, outer_scales, still_figure, styled
 
 NO_LOSS = "match_final"
 """Name of the operating point whose exits are shown."""
@@ -48,6 +48,7 @@ def exit_histograms(results: Rows, histograms: Rows, cell: str) -> tuple[Figure,
         figure = still_figure(size, Edges(0.66, 0.1, 0.52, 0.58), wspace=0.1, hspace=0.32)
         grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
         _share_scale(grid[0], int(shares["exit"].max()))
+        outer_scales(list(grid[: len(rows)]), n_columns, (50, 100))
         for position, row in enumerate(records(rows)):
             name = short_spec(row.policy) if row.policy_name in several else row.policy_name
             panel = shares[shares["policy"] == row.policy]

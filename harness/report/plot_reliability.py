@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.report.frame import ReportError, Rows, groups, repeats_text, typed_rows
 from harness.report.frame_papers import RELIABILITY
-from harness.report.style import INK, MUTED, Edges, still_figure, styled
+from harness.report.style import INK, MUTED, Edges, outer_scales, still_figure, styled
 
 MOST_PANELS = 12
 _COLUMNS = 6
@@ -47,6 +47,7 @@ def reliability(rows: Rows, group: str) -> tuple[Figure, NDArray[np.object_]]:
         figure = still_figure((width, height), edges, wspace=0.16, hspace=0.3)
         grid = figure.subplots(n_lines, n_columns, sharex=True, sharey=True, squeeze=False).ravel()
         grid[0].set(xlim=(0, 100), ylim=(0, 105), xticks=[0, 50, 100], yticks=[0, 50, 100])  # of all: they share axes
+        outer_scales(list(grid[: len(exits)]), n_columns, (50, 100))
         for axes, exit_ in zip(grid, exits, strict=False):
             mine = frame[frame["exit"] == exit_]
             ece = float(mine.groupby("cell")["ece"].first().mean())

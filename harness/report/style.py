@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -100,6 +100,21 @@ def still_figure(size_inches: tuple[float, float], edges: Edges, *, wspace: floa
         hspace=hspace,
     )
     return figure
+
+
+def outer_scales(panels: Sequence[Axes], n_columns: int, lines_at: Sequence[float]) -> None:
+    """Leave the scales of small panels that share them to the first column and to the lowest panel of each column.
+
+    Ticks are what takes longest to draw of a small panel; those without a scale get plain lines at some heights.
+    """
+    colour, width = mpl.rcParams["grid.color"], mpl.rcParams["grid.linewidth"]
+    for place, axes in enumerate(panels):
+        if place + n_columns < len(panels):
+            axes.xaxis.set_visible(False)
+        if place % n_columns:
+            axes.yaxis.set_visible(False)
+            for height in lines_at:
+                axes.axhline(height, color=colour, linewidth=width, zorder=0.5)
 
 
 def new_axes(ax: Axes | None, size_inches: tuple[float, float], edges: Edges | None = None) -> tuple[Figure, Axes]:
