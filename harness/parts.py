@@ -147,12 +147,13 @@ def areas_of(subject: Subject) -> dict[str, Areas]:
     static = subject.static()
     policies = subject.free()
     found = {STATIC: static} | dict(zip(policies, subject.lines(list(policies.values())), strict=True))
-    return {
-        spec: Areas(
+    areas = {
+        id(line): Areas(
             mean_gain(line, static, higher_is_better=higher), hypervolume(line, static, higher_is_better=higher)
         )
-        for spec, line in found.items()
+        for line in {id(line): line for line in found.values()}.values()
     }
+    return {spec: areas[id(line)] for spec, line in found.items()}
 
 
 def power_row(subject: Subject) -> Row:

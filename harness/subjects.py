@@ -107,9 +107,11 @@ class Subject:
 
     def lines(self, policies: Sequence[ExitPolicy]) -> list[Line]:
         """The curves of fitted policies under the resamples of the test split."""
-        missing = {canonical(policy): policy for policy in policies if canonical(policy) not in self.drawn}
-        found = lines([self.steps_of(policy) for policy in missing.values()], self.resamples)
-        self.drawn.update(zip(missing, found, strict=True))
+        missing = {key: self.steps_of(policy) for policy in policies if (key := canonical(policy)) not in self.drawn}
+        digests = {key: steps.digest() for key, steps in missing.items()}
+        different = {digests[key]: steps for key, steps in missing.items()}  # equal curves are drawn once
+        found = dict(zip(different, lines(list(different.values()), self.resamples), strict=True))
+        self.drawn.update({key: found[digest] for key, digest in digests.items()})
         return [self.drawn[canonical(policy)] for policy in policies]
 
     def static(self) -> Line:

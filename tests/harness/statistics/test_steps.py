@@ -9,6 +9,8 @@ from harness.errors import UserError
 from harness.replay.curve import trade_off
 from harness.replay.metrics import METRICS
 from harness.replay.replay import prepare, replay
+from harness.statistics.area import lines
+from harness.statistics.bootstrap import Resamples
 from harness.statistics.steps import steps_of
 from policies.spec import parse_policy
 from policies.table import CalibrationTable, TestTable
@@ -62,3 +64,16 @@ def test_points_are_spread_and_include_both_ends() -> None:
 def test_a_point_is_no_curve() -> None:
     with pytest.raises(UserError, match="one point"):
         steps_of(parse_policy("final"), make_table(TestTable, n=5), METRICS["accuracy"])
+
+
+def test_equal_curves_have_equal_digests_and_equal_lines() -> None:
+    table, known = make_table(n=60, seed=3), make_table(CalibrationTable, n=40, seed=4, first_id=500)
+    accuracy, resamples = METRICS["accuracy"], Resamples(60, 7, 50)
+    names = ("entropy", "normalized_entropy", "max_prob", "beem_a")
+    steps = {name: steps_of(prepare(parse_policy(name), table, known), table, accuracy) for name in names}
+    digests = {name: each.digest() for name, each in steps.items()}
+    assert digests["entropy"] == digests["normalized_entropy"]  # one is the other over log C
+    assert len(set(digests.values())) == 3
+    one, other = lines([steps["entropy"], steps["normalized_entropy"]], resamples)
+    assert np.array_equal(one.values_drawn, other.values_drawn)
+    assert np.array_equal(one.exits_drawn, other.exits_drawn)
